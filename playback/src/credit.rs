@@ -1,0 +1,195 @@
+//! The crediting rules: what one report proves was played. No state, no order: [`crate::kernel`] decides what a
+//! point is judged against and when.
+
+use crate::heartbeat::Played;
+use serde::{Deserialize, Serialize};
+
+/// Jitter allowed on top of the speed limit; ms of content.
+pub const SLACK_MS: i64 = 1_000;
+/// A player may run 10 % faster than its rate says.
+pub const SPEED_PERCENT: i64 = 110;
+/// Two points further apart prove nothing: throttled tabs beat once a minute; ms.
+pub const MAX_POINT_GAP_MS: i64 = 65_000;
+/// Faster play is scrubbing and earns nothing; thousandths.
+pub const MAX_CREDIT_RATE: u32 = 4_000;
+/// A view: this much unique content, or half of a shorter title; ms.
+pub const VIEW_MS: u64 = 30_000;
+/// Complete: this share of the title's length.
+pub const COMPLETE_PERCENT: u64 = 90;
+/// Time in view that makes an impression viewable; ms.
+pub const VIEWABLE_MS: u32 = 2_000;
+
+/// What became of a record of the log; each ends in exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Disposition {
+    /// It proved play.
+    Credited,
+    /// It proved none: nothing moved, a pause, a seek.
+    Idle,
+    /// A later copy of its `seq`.
+    Duplicate,
+    /// An interval that claims more content than its time and rate allow.
+    Overrun,
+    /// A point too long after the one before it.
+    Gap,
+    /// It came after the lateness bound, or after its place was passed.
+    Late,
+    /// An ad report.
+    Ad,
+}
+
+impl Disposition {
+    /// The name used in tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Disposition::Credited => "credited",
+            Disposition::Idle => "idle",
+            Disposition::Duplicate => "duplicate",
+            Disposition::Overrun => "overrun",
+            Disposition::Gap => "gap",
+            Disposition::Late => "late",
+            Disposition::Ad => "ad",
+        }
+    }
+}
+
+/// ISO 3166-1 alpha-2 code of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Territory(pub [u8; 2]);
+
+impl Territory {
+    /// Where nobody said.
+    pub const UNKNOWN: Territory = Territory(*b"ZZ");
+
+    /// The territory of a two-letter code; none of an empty or malformed one.
+    pub fn parse(code: &str) -> Option<Territory> {
+        let bytes: [u8; 2] = code.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_uppercase).then_some(Territory(bytes))
+    }
+
+    /// The two letters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("only ASCII capitals are parsed")
+    }
+}
+
+/// A credited stretch: content `[from_ms, to_ms)`, played in `[start, end)`. Ordered by its earliest instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Credit {
+    /// Event time of the report less the wall time; ms since the epoch.
+    pub start: i64,
+    /// Event time of the report; ms since the epoch.
+    pub end: i64,
+    /// Where the content began; ms.
+    pub from_ms: u32,
+    /// Where it ended; ms.
+    pub to_ms: u32,
+    /// Where it was played.
+    pub territory: Territory,
+}
+
+/// What the next point of a session is judged against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Playhead {
+    /// Corrected event time; ms since the epoch.
+    pub event_time: i64,
+    /// Where the playhead stood; ms of content.
+    pub position_ms: u32,
+    /// Speed in thousandths.
+    pub rate: u32,
+    /// Whether it was a content report in state `playing`.
+    pub playing: bool,
+}
+
+/// Judges an interval report that ends at `position_ms` at `event_time`.
+pub fn judge_interval(
+    played: Played,
+    position_ms: u32,
+    rate: u32,
+    event_time: i64,
+    territory: Territory,
+) -> Result<Credit, Disposition> {
+    let content = i64::from(position_ms) - i64::from(played.from_ms);
+    let wall = i64::from(played.played_ms);
+    if content <= 0 {
+        return Err(Disposition::Idle);
+    }
+    let most = wall * i64::from(rate) * SPEED_PERCENT / 100_000 + SLACK_MS;
+    if rate > MAX_CREDIT_RATE || content > most {
+        return Err(Disposition::Overrun);
+    }
+    let wall = wall.min(content * 1_000 / i64::from(rate));
+    Ok(Credit { start: event_time - wall, end: event_time, from_ms: played.from_ms, to_ms: position_ms, territory })
+}
+
+/// Judges a point report against the report before it in sequence.
+pub fn judge_point(
+    before: Option<Playhead>,
+    position_ms: u32,
+    event_time: i64,
+    territory: Territory,
+) -> Result<Credit, Disposition> {
+    let before = before.filter(|before| before.playing).ok_or(Disposition::Idle)?;
+    let elapsed = event_time - before.event_time;
+    let content = i64::from(position_ms) - i64::from(before.position_ms);
+    if elapsed <= 0 || content <= 0 {
+        return Err(Disposition::Idle);
+    }
+    if elapsed > MAX_POINT_GAP_MS {
+        return Err(Disposition::Gap);
+    }
+    let rate = i64::from(before.rate);
+    if before.rate > MAX_CREDIT_RATE || content > elapsed * rate / 1_000 + SLACK_MS {
+        return Err(Disposition::Idle); // a seek, not play
+    }
+    let wall = elapsed.min(content * 1_000 / rate);
+    Ok(Credit { start: event_time - wall, end: event_time, from_ms: before.position_ms, to_ms: position_ms, territory })
+}
+
+/// One part of an amount spread over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Start of the step the part falls in; ms since the epoch.
+    pub step: i64,
+    /// Its share of the content; ms.
+    pub gross_ms: i64,
+    /// Its share of the wall time; ms.
+    pub wall_ms: i64,
+}
+
+impl Credit {
+    /// Content credited; ms.
+    pub fn gross_ms(&self) -> i64 {
+        i64::from(self.to_ms) - i64::from(self.from_ms)
+    }
+
+    /// Wall time credited; ms.
+    pub fn wall_ms(&self) -> i64 {
+        self.end - self.start
+    }
+
+    /// Content and wall time spread in proportion over the steps of `step_ms` that it was played in. The parts add
+    /// up exactly, and parts of a finer step add up to those of a multiple of it.
+    pub fn parts(&self, step_ms: i64) -> impl Iterator<Item = Part> + use<> {
+        let (start, end, gross, wall) = (self.start, self.end, self.gross_ms(), self.wall_ms());
+        let (mut at, mut gross_done, mut first) = (start, 0, true);
+        std::iter::from_fn(move || {
+            if wall == 0 {
+                return std::mem::take(&mut first).then_some(Part {
+                    step: end - end.rem_euclid(step_ms),
+                    gross_ms: gross,
+                    wall_ms: 0,
+                });
+            }
+            if at >= end {
+                return None;
+            }
+            let step = at - at.rem_euclid(step_ms);
+            let edge = end.min(step + step_ms);
+            let gross_upto = gross * (edge - start) / wall;
+            let part = Part { step, gross_ms: gross_upto - gross_done, wall_ms: edge - at };
+            (at, gross_done) = (edge, gross_upto);
+            Some(part)
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! Facts: signed rows that say what each report changed. They are all that the SQL views see, one relation a
+//! struct, one column a field; `docs/facts.md` describes them for authors of views.
+//!
+//! Adding up a relation's rows over any stretch of the log gives what that stretch changed, so views over facts
+//! merge by addition, whatever the epochs are.
+
+use crate::credit::{Disposition, Territory};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The session key: one player playing one title once, of one user of one site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionKey {
+    /// Whose players.
+    pub site: Arc<str>,
+    /// Account or profile.
+    pub user_id: Arc<str>,
+    /// The session's name.
+    pub session_id: Arc<str>,
+    /// The title.
+    pub video_id: Arc<str>,
+}
+
+/// One record of the log met its disposition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispositionFact {
+    /// Whose record.
+    pub site: Arc<str>,
+    /// When the gateway received it; ms since the epoch.
+    pub received_at: i64,
+    /// What became of it.
+    pub disposition: Disposition,
+}
+
+/// A report changed the sums of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFact {
+    /// The session.
+    pub key: Arc<SessionKey>,
+    /// 1 for an accepted report, 0 for a point judged later.
+    pub heartbeats: i64,
+    /// Content credited; ms.
+    pub gross_ms: i64,
+    /// Growth of the union of credited content; ms.
+    pub unique_ms: i64,
+    /// Wall time credited; ms.
+    pub wall_ms: i64,
+    /// Corrected event time of the report; ms since the epoch.
+    pub event_time: i64,
+    /// Whether the session is a view by now; once true it stays.
+    pub is_view: bool,
+    /// Whether it is complete by now; once true it stays.
+    pub is_complete: bool,
+    /// Device of the session by now.
+    pub device: Option<Arc<str>>,
+    /// Territory of the session by now.
+    pub territory: Territory,
+}
+
+/// A maximal interval of a session's union appeared, grew, or was taken in by another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentFact {
+    /// The session.
+    pub key: Arc<SessionKey>,
+    /// Start of the segment; ms of content.
+    pub from_ms: u32,
+    /// Its end now; ms of content.
+    pub to_ms: u32,
+    /// False: there is no segment with this start any more.
+    pub keep: bool,
+}
+
+/// Credited play, cut at minutes; also what a session's start, view and completion add to a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayFact {
+    /// The session.
+    pub key: Arc<SessionKey>,
+    /// Where it was played.
+    pub territory: Territory,
+    /// Start of the minute it was played in; ms since the epoch.
+    pub minute: i64,
+    /// Content; ms.
+    pub gross_ms: i64,
+    /// Content of sessions that are views; ms.
+    pub qualified_ms: i64,
+    /// Wall time; ms.
+    pub wall_ms: i64,
+    /// Session keys new in this minute.
+    pub viewers: i64,
+    /// Starts.
+    pub starts: i64,
+    /// Views.
+    pub views: i64,
+    /// Completes.
+    pub completes: i64,
+}
+
+/// One credited interval of content, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntervalFact {
+    /// The session.
+    pub key: Arc<SessionKey>,
+    /// Where it was played.
+    pub territory: Territory,
+    /// Corrected event time of the report; ms since the epoch.
+    pub event_time: i64,
+    /// Start; ms of content.
+    pub from_ms: u32,
+    /// End; ms of content.
+    pub to_ms: u32,
+}
+
+/// Where a user would resume a title moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeFact {
+    /// Session of the report.
+    pub key: Arc<SessionKey>,
+    /// Resume position now; ms of content.
+    pub position_ms: u32,
+    /// Greatest position so far; ms of content.
+    pub furthest_ms: u32,
+    /// Event time of the report that set the position; ms since the epoch.
+    pub event_time: i64,
+}
+
+/// An impression appeared, or what is known of it changed: then one row takes the old back, one adds the new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImpressionFact {
+    /// Whose.
+    pub site: Arc<str>,
+    /// Who saw it.
+    pub user_id: Arc<str>,
+    /// Line of its first report in the log.
+    pub line_id: Arc<str>,
+    /// Start of the earliest hour it reported; ms since the epoch.
+    pub hour: i64,
+    /// Impressions.
+    pub impressions: i64,
+    /// Those that reported `viewable_ms`.
+    pub measurable: i64,
+    /// Those in view long enough.
+    pub viewable: i64,
+    /// Those that reached each quartile, 1 to 4.
+    pub quartiles: [i64; 4],
+    /// Users new to the line on the hour's day.
+    pub users: i64,
+}
+
+/// The facts of a stretch of the log, in log order within each relation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // each is documented at its row
+pub struct Facts {
+    pub dispositions: Vec<DispositionFact>,
+    pub sessions: Vec<SessionFact>,
+    pub segments: Vec<SegmentFact>,
+    pub plays: Vec<PlayFact>,
+    pub intervals: Vec<IntervalFact>,
+    pub resumes: Vec<ResumeFact>,
+    pub impressions: Vec<ImpressionFact>,
+}
+
+impl Facts {
+    /// Forgets all rows, keeps the memory.
+    pub fn clear(&mut self) {
+        self.dispositions.clear();
+        self.sessions.clear();
+        self.segments.clear();
+        self.plays.clear();
+        self.intervals.clear();
+        self.resumes.clear();
+        self.impressions.clear();
+    }
+}

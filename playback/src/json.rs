@@ -1,0 +1,152 @@
+//! A report as JSON: strict field by field, so that a wrong field costs the report and never the whole body.
+//!
+//! Unknown fields are skipped, `null` is absent. Taking a body apart into reports is the gateway's business.
+
+use crate::heartbeat::{Heartbeat, State};
+use crate::rejection::{Code, Rejection};
+use crate::validate::{Unchecked, UncheckedAd};
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+/// Playback speeds a player may report. Checked before rounding: 16.0001 is refused although it would round to 16.
+const RATE: RangeInclusive<f64> = 0.0625..=16.0;
+
+/// Parses and checks one report, the text of one JSON value, received at `received_at` (ms since the epoch).
+pub fn heartbeat(raw: &str, received_at: i64) -> Result<Heartbeat, Rejection> {
+    let fields: Fields = object(raw, Code::NotAnObject)?;
+    unchecked(&fields)?.check(received_at)
+}
+
+/// The fields of a report as they stand in the text. Every type is checked by hand, so the only errors left to the
+/// decoder are syntax and a field that is there twice.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    session_id: Option<&'a RawValue>,
+    seq: Option<&'a RawValue>,
+    user_id: Option<&'a RawValue>,
+    video_id: Option<&'a RawValue>,
+    event_time: Option<&'a RawValue>,
+    position_ms: Option<&'a RawValue>,
+    sent_at: Option<&'a RawValue>,
+    from_ms: Option<&'a RawValue>,
+    played_ms: Option<&'a RawValue>,
+    state: Option<&'a RawValue>,
+    rate: Option<&'a RawValue>,
+    duration_ms: Option<&'a RawValue>,
+    territory: Option<&'a RawValue>,
+    device: Option<&'a RawValue>,
+    ad: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct AdFields<'a> {
+    #[serde(borrow)]
+    impression_id: Option<&'a RawValue>,
+    line_id: Option<&'a RawValue>,
+    creative_id: Option<&'a RawValue>,
+    quartile: Option<&'a RawValue>,
+    viewable_ms: Option<&'a RawValue>,
+}
+
+fn unchecked<'a>(fields: &Fields<'a>) -> Result<Unchecked<'a>, Rejection> {
+    Ok(Unchecked {
+        session_id: text(fields.session_id, Code::SessionIdInvalid)?,
+        seq: integer(fields.seq, Code::SeqInvalid)?,
+        user_id: text(fields.user_id, Code::UserIdInvalid)?,
+        video_id: text(fields.video_id, Code::VideoIdInvalid)?,
+        event_time: integer(fields.event_time, Code::EventTimeInvalid)?,
+        position_ms: integer(fields.position_ms, Code::PositionInvalid)?,
+        sent_at: integer(fields.sent_at, Code::SentAtInvalid)?,
+        from_ms: integer(fields.from_ms, Code::FromInvalid)?,
+        played_ms: integer(fields.played_ms, Code::PlayedInvalid)?,
+        state: state(fields.state)?,
+        rate_thousandths: rate_thousandths(fields.rate)?,
+        duration_ms: integer(fields.duration_ms, Code::DurationInvalid)?,
+        territory: text(fields.territory, Code::TerritoryInvalid)?,
+        device: text(fields.device, Code::DeviceInvalid)?,
+        ad: fields.ad.map(ad).transpose()?,
+    })
+}
+
+fn ad(raw: &RawValue) -> Result<UncheckedAd<'_>, Rejection> {
+    let fields: AdFields = object(raw.get(), Code::AdInvalid)?;
+    Ok(UncheckedAd {
+        impression_id: text(fields.impression_id, Code::AdImpressionIdInvalid)?,
+        line_id: text(fields.line_id, Code::AdLineIdInvalid)?,
+        creative_id: text(fields.creative_id, Code::AdCreativeIdInvalid)?,
+        quartile: integer(fields.quartile, Code::AdQuartileInvalid)?,
+        viewable_ms: integer(fields.viewable_ms, Code::AdViewableInvalid)?,
+    })
+}
+
+/// The fields of a JSON object. A derived struct would take an array too, hence the look at the first character.
+fn object<'a, T: Deserialize<'a>>(raw: &'a str, otherwise: Code) -> Result<T, Rejection> {
+    if !raw.trim_ascii_start().starts_with('{') {
+        serde_json::from_str::<&RawValue>(raw).map_err(decode_rejection)?;
+        return Err(otherwise.into());
+    }
+    serde_json::from_str(raw).map_err(decode_rejection)
+}
+
+/// The decoder's messages name positions and our own fields, never values.
+fn decode_rejection(error: serde_json::Error) -> Rejection {
+    let code = match error.classify() {
+        Category::Data => Code::DuplicateField,
+        Category::Io | Category::Syntax | Category::Eof => Code::MalformedJson,
+    };
+    Rejection { code, detail: error.to_string() }
+}
+
+/// A string without its quotes and escapes.
+fn text<'a>(raw: Option<&'a RawValue>, invalid: Code) -> Result<Option<Cow<'a, str>>, Rejection> {
+    let Some(raw) = raw.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let Some(inner) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Err(invalid.into());
+    };
+    if !inner.contains('\\') {
+        return Ok(Some(Cow::Borrowed(inner)));
+    }
+    // Half a surrogate pair is valid JSON and no text.
+    serde_json::from_str(raw).map(|text| Some(Cow::Owned(text))).map_err(|_| invalid.into())
+}
+
+/// An integer as it must be written: digits, perhaps with a minus. What no i64 holds is out of every field's bounds.
+fn integer(raw: Option<&RawValue>, invalid: Code) -> Result<Option<i64>, Rejection> {
+    let Some(raw) = raw.map(RawValue::get) else {
+        return Ok(None);
+    };
+    raw.parse().map(Some).map_err(|_| invalid.into())
+}
+
+fn state(raw: Option<&RawValue>) -> Result<Option<State>, Rejection> {
+    let Some(name) = text(raw, Code::StateInvalid)? else {
+        return Ok(None);
+    };
+    match &*name {
+        "playing" => Ok(Some(State::Playing)),
+        "paused" => Ok(Some(State::Paused)),
+        "buffering" => Ok(Some(State::Buffering)),
+        "seeking" => Ok(Some(State::Seeking)),
+        "ended" => Ok(Some(State::Ended)),
+        "error" => Ok(Some(State::Error)),
+        _ => Err(Code::StateInvalid.into()),
+    }
+}
+
+/// Any JSON number, to thousandths rounded half to even. 1e400 becomes infinite, hence out of bounds.
+fn rate_thousandths(raw: Option<&RawValue>) -> Result<Option<i64>, Rejection> {
+    let Some(raw) = raw.map(RawValue::get) else {
+        return Ok(None);
+    };
+    let rate: f64 = raw.parse().map_err(|_| Code::RateInvalid)?;
+    if !RATE.contains(&rate) {
+        return Err(Code::RateInvalid.into());
+    }
+    Ok(Some((rate * 1_000.0).round_ties_even() as i64))
+}

@@ -1,0 +1,261 @@
+//! One session: its sums, its union, and the facts that each change of them puts out.
+
+use super::sequence::{Sequence, Waiting};
+use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, VIEW_MS, judge_interval, judge_point};
+use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
+use crate::intervals::Intervals;
+use crate::record::Record;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+pub(super) const MINUTE_MS: i64 = 60_000;
+
+/// A value with the least `seq` that reported one.
+type Label<T> = Option<(u32, T)>;
+
+/// Everything that is kept of one session key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Session {
+    pub(super) key: Arc<SessionKey>,
+    /// Clock at its last accepted report.
+    pub(super) last_clock: i64,
+    pub(super) heartbeats: u32,
+    pub(super) sequence: Sequence,
+    covered: Intervals,
+    unique_ms: u64,
+    /// Smallest length reported; ms.
+    duration_ms: Option<u32>,
+    is_view: bool,
+    is_complete: bool,
+    /// The earliest credit: where the session's start counts.
+    first: Option<Credit>,
+    /// Minutes since the epoch in which it had wall time.
+    minutes: Intervals,
+    /// Content by minute and territory, until the session is a view and it is all qualified.
+    unqualified: SmallVec<[(i64, Territory, i64); 1]>,
+    device: Label<Arc<str>>,
+    territory: Label<Territory>,
+}
+
+/// What came of accepting a report.
+pub(super) struct Accepted {
+    /// None: it is a point that waits for its place.
+    pub(super) disposition: Option<Disposition>,
+    /// The point right after it that waited for it, and what to judge it against.
+    pub(super) released: Option<(Waiting, Playhead)>,
+}
+
+impl Session {
+    pub(super) fn new(key: Arc<SessionKey>) -> Session {
+        Session {
+            key,
+            last_clock: 0,
+            heartbeats: 0,
+            sequence: Sequence::default(),
+            covered: Intervals::default(),
+            unique_ms: 0,
+            duration_ms: None,
+            is_view: false,
+            is_complete: false,
+            first: None,
+            minutes: Intervals::default(),
+            unqualified: SmallVec::new(),
+            device: None,
+            territory: None,
+        }
+    }
+
+    /// Takes in a report that is neither late nor a duplicate, in the gap before run `next`, and credits what it proves.
+    pub(super) fn accept(
+        &mut self,
+        record: &Record,
+        next: usize,
+        device: Option<Arc<str>>,
+        clock: i64,
+        facts: &mut Facts,
+    ) -> Accepted {
+        self.last_clock = clock;
+        self.heartbeats += 1;
+        let said_territory = Territory::parse(&record.territory);
+        keep_least(&mut self.device, record.seq, device);
+        keep_least(&mut self.territory, record.seq, said_territory);
+        if record.duration_ms > 0 {
+            self.duration_ms = Some(self.duration_ms.map_or(record.duration_ms, |known| known.min(record.duration_ms)));
+        }
+        let territory = said_territory.unwrap_or(Territory::UNKNOWN);
+        let playhead = Playhead {
+            event_time: record.event_time,
+            position_ms: record.position_ms,
+            rate: record.rate(),
+            playing: record.ad.is_none() && record.is_playing(),
+        };
+        let point = (record.ad.is_none() && record.from_ms.is_none()).then_some(Waiting {
+            event_time: record.event_time,
+            received_at: record.received_at,
+            position_ms: record.position_ms,
+            territory,
+            heartbeats: self.heartbeats,
+        });
+        let placed = self.sequence.insert(next, record.seq, playhead, point);
+        let judged = match (&record.ad, record.played(), placed.before) {
+            (Some(_), ..) => Some(Err(Disposition::Ad)),
+            (None, Some(played), _) => {
+                Some(judge_interval(played, record.position_ms, record.rate(), record.event_time, territory))
+            }
+            (None, None, Some(before)) => Some(judge_point(before, record.position_ms, record.event_time, territory)),
+            (None, None, None) => None,
+        };
+        self.report(1, record.event_time, judged.and_then(Result::ok), facts);
+        Accepted {
+            disposition: judged.map(disposition_of),
+            released: placed.released.map(|waiting| (waiting, playhead)),
+        }
+    }
+
+    /// Judges a point that waited against the report before it, and credits what it proves.
+    pub(super) fn judge(&mut self, waiting: Waiting, before: Option<Playhead>, facts: &mut Facts) -> Disposition {
+        let judged = judge_point(before, waiting.position_ms, waiting.event_time, waiting.territory);
+        self.report(0, waiting.event_time, judged.ok(), facts);
+        disposition_of(judged)
+    }
+
+    /// Puts out the row of one report: `heartbeats` is 0 for a point that was counted before and is judged now.
+    fn report(&mut self, heartbeats: i64, event_time: i64, credit: Option<Credit>, facts: &mut Facts) {
+        let unique_before = self.unique_ms;
+        if let Some(credit) = credit {
+            self.credit(credit, facts);
+        }
+        self.settle(facts);
+        facts.sessions.push(SessionFact {
+            key: self.key.clone(),
+            heartbeats,
+            gross_ms: credit.map_or(0, |credit| credit.gross_ms()),
+            unique_ms: (self.unique_ms - unique_before) as i64,
+            wall_ms: credit.map_or(0, |credit| credit.wall_ms()),
+            event_time,
+            is_view: self.is_view,
+            is_complete: self.is_complete,
+            device: self.device.as_ref().map(|(_, device)| device.clone()),
+            territory: self.territory.map_or(Territory::UNKNOWN, |(_, territory)| territory),
+        });
+    }
+
+    fn credit(&mut self, credit: Credit, facts: &mut Facts) {
+        self.extend_union(credit, facts);
+        for part in credit.parts(MINUTE_MS) {
+            let minute =
+                u32::try_from(part.step / MINUTE_MS).expect("event times are within the reach of a gateway's clock");
+            let viewers = i64::from(part.wall_ms > 0 && self.minutes.insert(minute, minute + 1).added > 0);
+            if !self.is_view {
+                self.hold_back(part.step, credit.territory, part.gross_ms);
+            }
+            facts.plays.push(PlayFact {
+                gross_ms: part.gross_ms,
+                qualified_ms: if self.is_view { part.gross_ms } else { 0 },
+                wall_ms: part.wall_ms,
+                viewers,
+                ..self.play(part.step, credit.territory)
+            });
+        }
+        self.move_start(credit, facts);
+        facts.intervals.push(IntervalFact {
+            key: self.key.clone(),
+            territory: credit.territory,
+            event_time: credit.end,
+            from_ms: credit.from_ms,
+            to_ms: credit.to_ms,
+        });
+    }
+
+    fn extend_union(&mut self, credit: Credit, facts: &mut Facts) {
+        let inserted = self.covered.insert(credit.from_ms, credit.to_ms);
+        self.unique_ms += u64::from(inserted.added);
+        if inserted.added == 0 {
+            return;
+        }
+        let segment = |from_ms, to_ms, keep| SegmentFact { key: self.key.clone(), from_ms, to_ms, keep };
+        facts.segments.extend(inserted.absorbed.iter().map(|&from_ms| segment(from_ms, from_ms, false)));
+        facts.segments.push(segment(inserted.span.0, inserted.span.1, true));
+    }
+
+    fn hold_back(&mut self, minute: i64, territory: Territory, gross_ms: i64) {
+        match self.unqualified.iter_mut().find(|held| (held.0, held.1) == (minute, territory)) {
+            Some(held) => held.2 += gross_ms,
+            None => self.unqualified.push((minute, territory, gross_ms)),
+        }
+    }
+
+    /// The session's start, view and completion count where its earliest credit is; if that moves, they move.
+    fn move_start(&mut self, credit: Credit, facts: &mut Facts) {
+        let before = self.first;
+        if before.is_some_and(|first| first <= credit) {
+            return;
+        }
+        self.first = Some(credit);
+        let place = |credit: Credit| (credit.start - credit.start.rem_euclid(MINUTE_MS), credit.territory);
+        if before.map(place) == Some(place(credit)) {
+            return;
+        }
+        for (at, sign) in before.map(|first| (first, -1)).into_iter().chain([(credit, 1)]) {
+            let (minute, territory) = place(at);
+            facts.plays.push(PlayFact {
+                starts: sign,
+                views: sign * i64::from(self.is_view),
+                completes: sign * i64::from(self.is_complete),
+                ..self.play(minute, territory)
+            });
+        }
+    }
+
+    /// Makes the session a view or complete once it is: the union only grows and the length only shrinks, so it stays.
+    fn settle(&mut self, facts: &mut Facts) {
+        let Some(first) = self.first else { return };
+        let view_ms = self.duration_ms.map_or(VIEW_MS, |duration| VIEW_MS.min(u64::from(duration) / 2));
+        let new_view = !self.is_view && self.unique_ms >= view_ms;
+        let new_complete = !self.is_complete
+            && self.duration_ms.is_some_and(|duration| self.unique_ms * 100 >= u64::from(duration) * COMPLETE_PERCENT);
+        if new_view {
+            self.is_view = true;
+            for (minute, territory, gross_ms) in std::mem::take(&mut self.unqualified) {
+                facts.plays.push(PlayFact { qualified_ms: gross_ms, ..self.play(minute, territory) });
+            }
+        }
+        self.is_complete |= new_complete;
+        if new_view || new_complete {
+            let minute = first.start - first.start.rem_euclid(MINUTE_MS);
+            facts.plays.push(PlayFact {
+                views: i64::from(new_view),
+                completes: i64::from(new_complete),
+                ..self.play(minute, first.territory)
+            });
+        }
+    }
+
+    fn play(&self, minute: i64, territory: Territory) -> PlayFact {
+        PlayFact {
+            key: self.key.clone(),
+            territory,
+            minute,
+            gross_ms: 0,
+            qualified_ms: 0,
+            wall_ms: 0,
+            viewers: 0,
+            starts: 0,
+            views: 0,
+            completes: 0,
+        }
+    }
+}
+
+fn disposition_of(judged: Result<Credit, Disposition>) -> Disposition {
+    judged.map_or_else(|disposition| disposition, |_| Disposition::Credited)
+}
+
+fn keep_least<T>(label: &mut Label<T>, seq: u32, value: Option<T>) {
+    if let Some(value) = value
+        && label.as_ref().is_none_or(|(least, _)| seq < *least)
+    {
+        *label = Some((seq, value));
+    }
+}

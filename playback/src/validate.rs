@@ -1,0 +1,180 @@
+//! The bounds of a report, checked in one place for both forms: JSON and Protobuf become an [`Unchecked`]
+//! report first, and only [`Unchecked::check`] makes a [`Heartbeat`] of it.
+
+use crate::heartbeat::{Ad, Heartbeat, Played, State};
+use crate::rejection::{Code, Rejection};
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+const SESSION_ID_CHARS: usize = 64;
+const USER_ID_CHARS: usize = 128;
+const VIDEO_ID_CHARS: usize = 128;
+const AD_ID_CHARS: usize = 64;
+const DEVICE_CHARS: usize = 64;
+const SEQ: RangeInclusive<i64> = 0..=1_000_000;
+/// Two days of content.
+const POSITION_MS: RangeInclusive<i64> = 0..=172_800_000;
+const PLAYED_MS: RangeInclusive<i64> = 1..=120_000;
+/// 62 is what 0.0625 becomes, rounded half to even.
+const RATE_THOUSANDTHS: RangeInclusive<i64> = 62..=16_000;
+const DURATION_MS: RangeInclusive<i64> = 1_000..=172_800_000;
+const QUARTILE: RangeInclusive<i64> = 0..=4;
+const VIEWABLE_MS: RangeInclusive<i64> = 0..=600_000;
+/// How old a corrected event time may be, and how long a device may hold a report back.
+const OLDEST_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// How far a device's clock may be ahead.
+const AHEAD_MS: i64 = 5 * 60 * 1_000;
+
+/// A report whose fields have the right types and nothing more; `None` is absent.
+#[derive(Debug, Default)]
+pub(crate) struct Unchecked<'a> {
+    pub(crate) session_id: Option<Cow<'a, str>>,
+    pub(crate) seq: Option<i64>,
+    pub(crate) user_id: Option<Cow<'a, str>>,
+    pub(crate) video_id: Option<Cow<'a, str>>,
+    pub(crate) event_time: Option<i64>,
+    pub(crate) position_ms: Option<i64>,
+    pub(crate) sent_at: Option<i64>,
+    pub(crate) from_ms: Option<i64>,
+    pub(crate) played_ms: Option<i64>,
+    pub(crate) state: Option<State>,
+    pub(crate) rate_thousandths: Option<i64>,
+    pub(crate) duration_ms: Option<i64>,
+    pub(crate) territory: Option<Cow<'a, str>>,
+    pub(crate) device: Option<Cow<'a, str>>,
+    pub(crate) ad: Option<UncheckedAd<'a>>,
+}
+
+/// The ad part of an [`Unchecked`] report.
+#[derive(Debug, Default)]
+pub(crate) struct UncheckedAd<'a> {
+    pub(crate) impression_id: Option<Cow<'a, str>>,
+    pub(crate) line_id: Option<Cow<'a, str>>,
+    pub(crate) creative_id: Option<Cow<'a, str>>,
+    pub(crate) quartile: Option<i64>,
+    pub(crate) viewable_ms: Option<i64>,
+}
+
+/// Whether these are characters an id is made of; sites and keys of the log share the set.
+pub fn is_id(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+}
+
+impl Unchecked<'_> {
+    /// The report, or the first bound it breaks in the order of the specification's fields.
+    pub(crate) fn check(self, received_at: i64) -> Result<Heartbeat, Rejection> {
+        let session_id =
+            required_id(self.session_id, SESSION_ID_CHARS, Code::SessionIdMissing, Code::SessionIdInvalid)?;
+        let seq = within(self.seq.ok_or(Code::SeqMissing)?, SEQ, Code::SeqInvalid)?;
+        let user_id = required_id(self.user_id, USER_ID_CHARS, Code::UserIdMissing, Code::UserIdInvalid)?;
+        let video_id = required_id(self.video_id, VIDEO_ID_CHARS, Code::VideoIdMissing, Code::VideoIdInvalid)?;
+        let device_time = self.event_time.ok_or(Code::EventTimeMissing)?;
+        let event_time = corrected(device_time, self.sent_at, received_at)?;
+        let position_ms = within(self.position_ms.ok_or(Code::PositionMissing)?, POSITION_MS, Code::PositionInvalid)?;
+        let rate = self.rate_thousandths.unwrap_or(1_000);
+        Ok(Heartbeat {
+            session_id,
+            seq,
+            user_id,
+            video_id,
+            event_time,
+            received_at,
+            position_ms,
+            played: played(self.from_ms, self.played_ms)?,
+            state: self.state.unwrap_or_default(),
+            rate: within(rate, RATE_THOUSANDTHS, Code::RateInvalid)?,
+            duration_ms: optional(self.duration_ms, DURATION_MS, Code::DurationInvalid)?,
+            territory: optional_text(self.territory, is_territory, Code::TerritoryInvalid)?,
+            device: optional_text(self.device, is_device, Code::DeviceInvalid)?,
+            ad: self.ad.map(UncheckedAd::check).transpose()?,
+        })
+    }
+}
+
+impl UncheckedAd<'_> {
+    fn check(self) -> Result<Ad, Rejection> {
+        Ok(Ad {
+            impression_id: required_id(
+                self.impression_id,
+                AD_ID_CHARS,
+                Code::AdImpressionIdMissing,
+                Code::AdImpressionIdInvalid,
+            )?,
+            line_id: required_id(self.line_id, AD_ID_CHARS, Code::AdLineIdMissing, Code::AdLineIdInvalid)?,
+            creative_id: optional_text(self.creative_id, |text| is_id(text, AD_ID_CHARS), Code::AdCreativeIdInvalid)?,
+            quartile: optional(self.quartile, QUARTILE, Code::AdQuartileInvalid)?,
+            viewable_ms: optional(self.viewable_ms, VIEWABLE_MS, Code::AdViewableInvalid)?,
+        })
+    }
+}
+
+/// The event time on the gateway's clock: how long ago it was by the device's own clock, before now.
+fn corrected(device_time: i64, sent_at: Option<i64>, received_at: i64) -> Result<i64, Rejection> {
+    let event_time = match sent_at {
+        None => device_time,
+        Some(sent_at) if sent_at < device_time => return Err(Code::SentAtBeforeEventTime.into()),
+        Some(sent_at) => {
+            // Two times near the ends of i64 lie further apart than an i64 can say.
+            let held_ms = sent_at.checked_sub(device_time).filter(|held_ms| *held_ms <= OLDEST_MS);
+            received_at.saturating_sub(held_ms.ok_or(Code::SentAtTooLate)?)
+        }
+    };
+    if event_time < received_at.saturating_sub(OLDEST_MS) {
+        return Err(Code::EventTimeTooOld.into());
+    }
+    if event_time > received_at.saturating_add(AHEAD_MS) {
+        return Err(Code::EventTimeInFuture.into());
+    }
+    Ok(event_time)
+}
+
+fn played(from_ms: Option<i64>, played_ms: Option<i64>) -> Result<Option<Played>, Rejection> {
+    let from_ms = optional(from_ms, POSITION_MS, Code::FromInvalid)?;
+    let played_ms = optional(played_ms, PLAYED_MS, Code::PlayedInvalid)?;
+    match (from_ms, played_ms) {
+        (Some(from_ms), Some(played_ms)) => Ok(Some(Played { from_ms, played_ms })),
+        (None, None) => Ok(None),
+        _ => Err(Code::IntervalIncomplete.into()),
+    }
+}
+
+fn is_territory(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+fn is_device(text: &str) -> bool {
+    (1..=DEVICE_CHARS).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
+}
+
+fn required_id(text: Option<Cow<'_, str>>, longest: usize, missing: Code, invalid: Code) -> Result<String, Rejection> {
+    let text = text.ok_or(missing)?;
+    if is_id(&text, longest) { Ok(text.into_owned()) } else { Err(invalid.into()) }
+}
+
+fn optional_text(
+    text: Option<Cow<'_, str>>,
+    is_valid: impl Fn(&str) -> bool,
+    invalid: Code,
+) -> Result<Option<String>, Rejection> {
+    match text {
+        Some(text) if !is_valid(&text) => Err(invalid.into()),
+        text => Ok(text.map(Cow::into_owned)),
+    }
+}
+
+fn optional<T: TryFrom<i64>>(
+    value: Option<i64>,
+    bounds: RangeInclusive<i64>,
+    invalid: Code,
+) -> Result<Option<T>, Rejection> {
+    value.map(|value| within(value, bounds, invalid)).transpose()
+}
+
+/// The number, when it is within its bounds (and the bounds within its type).
+fn within<T: TryFrom<i64>>(value: i64, bounds: RangeInclusive<i64>, invalid: Code) -> Result<T, Rejection> {
+    if !bounds.contains(&value) {
+        return Err(invalid.into());
+    }
+    T::try_from(value).map_err(|_| invalid.into())
+}

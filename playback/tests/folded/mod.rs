@@ -1,0 +1,145 @@
+//! Facts added up into tables by hand, as the views and the sink do by SQL.
+
+use playback::facts::Facts;
+use playback::model::{Cell, Tables};
+use std::collections::BTreeMap;
+
+type Sums = BTreeMap<(&'static str, Vec<Cell>), Vec<i64>>;
+
+/// Tables in the making.
+#[derive(Default)]
+pub(crate) struct Folded {
+    sums: Sums,
+    sessions: BTreeMap<Vec<Cell>, Session>,
+    keyed: BTreeMap<(&'static str, Vec<Cell>), Vec<Cell>>,
+    furthest: BTreeMap<Vec<Cell>, i64>,
+}
+
+#[derive(Default)]
+struct Session {
+    sums: [i64; 4],
+    started_at: Option<i64>,
+    last_at: Option<i64>,
+    is_view: bool,
+    is_complete: bool,
+    labels: Vec<Cell>,
+}
+
+fn text(text: &str) -> Cell {
+    Cell::Text(text.to_owned())
+}
+
+fn floor(at: i64, step: i64) -> Cell {
+    Cell::Int(at - at.rem_euclid(step))
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+impl Folded {
+    /// Adds the facts of a stretch of the log.
+    pub(crate) fn add(&mut self, facts: &Facts) {
+        for fact in &facts.dispositions {
+            let key = vec![text(&fact.site), floor(fact.received_at, MINUTE), text(fact.disposition.as_str())];
+            self.sum("ledger_minutes", key, &[1]);
+        }
+        for fact in &facts.sessions {
+            let session = self.sessions.entry(key_of(&fact.key)).or_default();
+            for (sum, value) in
+                session.sums.iter_mut().zip([fact.gross_ms, fact.unique_ms, fact.wall_ms, fact.heartbeats])
+            {
+                *sum += value;
+            }
+            session.started_at = Some(session.started_at.map_or(fact.event_time, |at| at.min(fact.event_time)));
+            session.last_at = Some(session.last_at.map_or(fact.event_time, |at| at.max(fact.event_time)));
+            session.is_view |= fact.is_view;
+            session.is_complete |= fact.is_complete;
+            session.labels = vec![fact.device.as_deref().map_or(Cell::Null, text), text(fact.territory.as_str())];
+        }
+        for fact in &facts.segments {
+            let mut key = key_of(&fact.key);
+            key.push(Cell::Int(i64::from(fact.from_ms)));
+            match fact.keep {
+                true => self.keyed.insert(("watch_segments", key), vec![Cell::Int(i64::from(fact.to_ms))]),
+                false => self.keyed.remove(&("watch_segments", key)),
+            };
+        }
+        for fact in &facts.resumes {
+            let key = vec![text(&fact.key.site), text(&fact.key.user_id), text(&fact.key.video_id)];
+            let furthest = self.furthest.entry(key.clone()).or_default();
+            *furthest = i64::from(fact.furthest_ms).max(*furthest);
+            let row = vec![Cell::Int(i64::from(fact.position_ms)), Cell::Int(*furthest), Cell::Int(fact.event_time)];
+            self.keyed.insert(("resume_positions", key), row);
+        }
+        self.add_play(facts);
+        self.add_ads(facts);
+    }
+
+    fn add_play(&mut self, facts: &Facts) {
+        for fact in &facts.plays {
+            let (site, video, territory) =
+                (text(&fact.key.site), text(&fact.key.video_id), text(fact.territory.as_str()));
+            self.sum(
+                "video_minutes",
+                vec![site.clone(), video.clone(), Cell::Int(fact.minute)],
+                &[fact.wall_ms, fact.viewers],
+            );
+            let sums = [fact.gross_ms, fact.qualified_ms, fact.wall_ms, fact.starts, fact.views, fact.completes];
+            self.sum("title_hours", vec![site, video, territory, floor(fact.minute, HOUR)], &sums);
+        }
+        for fact in &facts.intervals {
+            for bucket in fact.from_ms / 10_000..=(fact.to_ms - 1) / 10_000 {
+                let ms = fact.to_ms.min((bucket + 1) * 10_000) - fact.from_ms.max(bucket * 10_000);
+                let key = vec![
+                    text(&fact.key.site),
+                    text(&fact.key.video_id),
+                    floor(fact.event_time, DAY),
+                    Cell::Int(i64::from(bucket)),
+                ];
+                self.sum("video_retention", key, &[i64::from(ms)]);
+            }
+        }
+    }
+
+    fn add_ads(&mut self, facts: &Facts) {
+        for fact in &facts.impressions {
+            let [q1, q2, q3, q4] = fact.quartiles;
+            let sums = [fact.impressions, fact.measurable, fact.viewable, q1, q2, q3, q4];
+            self.sum("ad_hours", vec![text(&fact.site), text(&fact.line_id), Cell::Int(fact.hour)], &sums);
+            self.sum("ad_reach", vec![text(&fact.site), text(&fact.line_id), floor(fact.hour, DAY)], &[fact.users]);
+        }
+    }
+
+    fn sum(&mut self, table: &'static str, key: Vec<Cell>, values: &[i64]) {
+        let sums = self.sums.entry((table, key)).or_insert_with(|| vec![0; values.len()]);
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+    }
+
+    /// The tables as they are now.
+    pub(crate) fn tables(self) -> Tables {
+        let mut tables = Tables::default();
+        for ((table, key), sums) in self.sums {
+            if sums.iter().any(|sum| *sum != 0) {
+                tables.insert(table, key, sums.into_iter().map(Cell::Int).collect());
+            }
+        }
+        for ((table, key), row) in self.keyed {
+            tables.insert(table, key, row);
+        }
+        for (key, session) in self.sessions {
+            let mut row: Vec<_> = session.sums.into_iter().map(Cell::Int).collect();
+            row.extend([session.started_at, session.last_at].map(|at| Cell::Int(at.unwrap())));
+            row.extend([Cell::Bool(session.is_view), Cell::Bool(session.is_complete)]);
+            row.extend(session.labels);
+            tables.insert("watch_sessions", key, row);
+        }
+        tables
+    }
+}
+
+fn key_of(key: &playback::facts::SessionKey) -> Vec<Cell> {
+    vec![text(&key.site), text(&key.user_id), text(&key.session_id), text(&key.video_id)]
+}

@@ -1,0 +1,202 @@
+//! The kernel against the model: however a log was duplicated, disordered and cut, its facts add up to the model's
+//! tables. Below that, the bounded wait of points, of which the model knows nothing.
+#![cfg(feature = "model")]
+#![allow(clippy::unwrap_used)]
+
+mod folded;
+
+use expect_test::{Expect, expect};
+use folded::Folded;
+use playback::facts::Facts;
+use playback::kernel::{Kernel, Parameters};
+use playback::model::{self, Logged, Random, RandomLog, differences, random_log};
+use playback::record::Record;
+
+const START: i64 = 1_763_683_200_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// Folds a log and one tick after it, as far after it as points wait, in stretches of at most `stretch` records.
+fn fold(log: &[Logged], stretch: usize) -> (Folded, Kernel) {
+    let parameters = Parameters::default();
+    let (mut kernel, mut folded, mut facts) = (Kernel::new(parameters), Folded::default(), Facts::default());
+    for records in log.chunks(stretch) {
+        for logged in records {
+            kernel.report(&logged.record, logged.logged_at, &mut facts);
+        }
+        folded.add(&facts);
+        facts.clear();
+        kernel.forget();
+    }
+    kernel.tick(kernel.clock() + parameters.point_wait_ms, &mut facts);
+    folded.add(&facts);
+    (folded, kernel)
+}
+
+#[test]
+fn facts_of_random_logs_add_up_to_the_models_tables() {
+    for seed in 0..300 {
+        let log = random_log(RandomLog { seed, reports: 20 + seed as usize * 3, start: START, outage: seed % 3 == 0 });
+        let (folded, kernel) = fold(&log, 1 + seed as usize % 50);
+        let expected = model::run(&log, model::Parameters::default());
+        let found = differences(&expected, &folded.tables());
+        assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
+        let ledger = kernel.ledger();
+        let disposed =
+            ledger.credited + ledger.idle + ledger.duplicate + ledger.overrun + ledger.gap + ledger.late + ledger.ad;
+        assert_eq!((disposed, ledger.waiting, ledger.ticks), (log.len() as u64, 0, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_kernel_restored_from_its_bytes_goes_on_as_if_nothing_had_been() {
+    for seed in 0..30 {
+        let log = random_log(RandomLog { seed, reports: 300, start: START, outage: false });
+        let cut = Random::new(seed).below(log.len() as u64) as usize;
+        let (mut kernel, mut straight, mut resumed) =
+            (Kernel::new(Parameters::default()), Facts::default(), Facts::default());
+        for logged in &log[..cut] {
+            kernel.report(&logged.record, logged.logged_at, &mut straight);
+        }
+        straight.clear();
+        let mut restored: Kernel = postcard::from_bytes(&postcard::to_stdvec(&kernel).unwrap()).unwrap();
+        for logged in &log[cut..] {
+            kernel.report(&logged.record, logged.logged_at, &mut straight);
+            restored.report(&logged.record, logged.logged_at, &mut resumed);
+        }
+        assert_eq!(straight, resumed, "seed {seed}");
+        assert_eq!(kernel.ledger(), restored.ledger(), "seed {seed}");
+    }
+}
+
+/// A report of one session at `at` seconds: a point at that position, or an interval of the five seconds before it.
+fn report(seq: u32, at: i64, interval: bool) -> Record {
+    Record {
+        site: "default".into(),
+        user_id: "u".into(),
+        session_id: "s".into(),
+        video_id: "v".into(),
+        seq,
+        event_time: START + at * 1_000,
+        received_at: START + at * 1_000,
+        position_ms: at as u32 * 1_000,
+        from_ms: interval.then(|| (at as u32 - 5) * 1_000),
+        played_ms: if interval { 5_000 } else { 0 },
+        ..Record::default()
+    }
+}
+
+/// Each step is a log time in seconds and what comes then: `p3` a point, `i3` an interval of that seq, whose event time is
+/// five seconds a seq, or `tick`.
+fn check(script: &str, expected: Expect) {
+    let mut kernel = Kernel::new(Parameters::default());
+    let mut told = String::new();
+    for step in script.split_whitespace() {
+        let (at, what) = step.split_once(':').unwrap();
+        let logged_at = START + at.parse::<i64>().unwrap() * 1_000;
+        let mut facts = Facts::default();
+        if what == "tick" {
+            kernel.tick(logged_at, &mut facts);
+        } else {
+            let seq: u32 = what[1..].parse().unwrap();
+            kernel.report(&report(seq, i64::from(seq) * 5, what.starts_with('i')), logged_at, &mut facts);
+        }
+        let dispositions: Vec<_> = facts.dispositions.iter().map(|fact| fact.disposition.as_str()).collect();
+        let credits: Vec<_> =
+            facts.intervals.iter().map(|fact| format!("{}..{}", fact.from_ms / 1_000, fact.to_ms / 1_000)).collect();
+        told += &format!(
+            "{step} -> {} {} waiting {}\n",
+            dispositions.join(" "),
+            credits.join(" "),
+            kernel.ledger().waiting
+        );
+    }
+    expected.assert_eq(&told);
+}
+
+#[test]
+fn a_point_waits_for_the_report_before_it_and_is_judged_when_it_comes() {
+    check(
+        "0:p0 10:p2 11:p1",
+        expect![[r#"
+            0:p0 -> idle  waiting 0
+            10:p2 ->   waiting 1
+            11:p1 -> credited credited 0..5 5..10 waiting 0
+        "#]],
+    );
+}
+
+#[test]
+fn a_point_waits_a_minute_of_log_time_and_its_place_is_passed_then() {
+    check(
+        "0:p0 15:p3 74:tick 75:tick 76:p2 77:p1 78:i2 79:p3 80:p4",
+        expect![[r#"
+            0:p0 -> idle  waiting 0
+            15:p3 ->   waiting 1
+            74:tick ->   waiting 1
+            75:tick -> credited 0..15 waiting 0
+            76:p2 -> late  waiting 0
+            77:p1 -> late  waiting 0
+            78:i2 -> credited 5..10 waiting 0
+            79:p3 -> duplicate  waiting 0
+            80:p4 -> credited 15..20 waiting 0
+        "#]],
+    );
+}
+
+#[test]
+fn a_place_beside_a_closed_gap_stays_closed_after_an_interval_splits_it() {
+    check(
+        "0:p0 20:p4 80:tick 81:i2 82:p1 83:p3",
+        expect![[r#"
+            0:p0 -> idle  waiting 0
+            20:p4 ->   waiting 1
+            80:tick -> credited 0..20 waiting 0
+            81:i2 -> credited 5..10 waiting 0
+            82:p1 -> late  waiting 0
+            83:p3 -> late  waiting 0
+        "#]],
+    );
+}
+
+#[test]
+fn a_place_before_a_point_that_still_waits_is_not_passed_when_an_earlier_wait_ends() {
+    check(
+        "0:p0 40:p8 50:p5 100:tick 101:p6 105:p4 110:tick",
+        expect![[r#"
+            0:p0 -> idle  waiting 0
+            40:p8 ->   waiting 1
+            50:p5 ->   waiting 2
+            100:tick -> credited 25..40 waiting 1
+            101:p6 -> late  waiting 1
+            105:p4 -> credited 20..25 waiting 1
+            110:tick ->   waiting 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_point_waits_for_fifteen_later_reports_and_is_judged_at_the_sixteenth() {
+    let later: String = (3..=18).map(|seq| format!(" 1:p{seq}")).collect();
+    let script = format!("0:p0 1:p2{later}");
+    let mut kernel = Kernel::new(Parameters::default());
+    let mut judged_at = None;
+    for (index, step) in script.split_whitespace().enumerate() {
+        let seq: u32 = step.split_once(":p").unwrap().1.parse().unwrap();
+        kernel.report(&report(seq, i64::from(seq) * 5, false), START, &mut Facts::default());
+        if kernel.ledger().waiting == 0 && index > 0 {
+            judged_at.get_or_insert(seq);
+        }
+    }
+    assert_eq!(judged_at, Some(18));
+}
+
+#[test]
+fn a_session_that_was_silent_for_longer_than_the_lateness_bound_begins_anew() {
+    let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
+    kernel.report(&report(1, 5, true), START, &mut facts);
+    let day = 24 * 60 * MINUTE_MS;
+    let again = Record { event_time: START + day + 1, ..report(1, 5, true) };
+    kernel.report(&again, START + day + 1, &mut facts);
+    let unique: i64 = facts.sessions.iter().map(|fact| fact.unique_ms).sum();
+    assert_eq!((kernel.ledger().credited, unique), (2, 10_000));
+}
