@@ -1,0 +1,48 @@
+//! Every limit of this crate, in one place, each with its reason. None of them is a setting.
+
+use std::time::Duration;
+
+/// Partitions of one topic: more than any deployment of ours needs, few enough to hold one queue each.
+pub const PARTITIONS: u32 = 4_096;
+/// Characters of a topic's name: Kafka's own bound.
+pub const TOPIC_NAME_CHARS: usize = 249;
+/// Bytes of one message that any topic may allow; `partials` has the largest, 16 MiB.
+pub const MESSAGE_BYTES: u32 = 64 << 20;
+/// Messages a Kafka producer holds before `append` waits for room.
+pub const PRODUCER_QUEUE_MESSAGES: u32 = 1_000_000;
+/// KiB a Kafka producer holds before `append` waits for room.
+pub const PRODUCER_QUEUE_KBYTES: u32 = 1_048_576;
+/// Bytes of one produce batch.
+pub const PRODUCE_BATCH_BYTES: u32 = 1_000_000;
+/// Messages of one produce batch.
+pub const PRODUCE_BATCH_MESSAGES: u32 = 10_000;
+/// How long a message may wait for its acknowledgement before the delivery fails.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long `append` sleeps for room in a full producer queue before it looks again.
+pub const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
+/// KiB of fetched messages a Kafka consumer holds: enough for a core, small enough to stay in memory.
+pub const CONSUMER_QUEUE_KBYTES: u32 = 8_192;
+/// Bytes fetched per partition and request: larger buffers cost page faults.
+pub const FETCH_PARTITION_BYTES: u32 = 262_144;
+/// Messages taken from one Kafka partition queue in one call.
+pub const CONSUME_BATCH: usize = 1_000;
+/// Longest a Kafka consumer waits for records before it serves the events of its group.
+pub const CONSUMER_TURN: Duration = Duration::from_millis(100);
+/// Longest between two polls before the group takes the partitions away.
+pub const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// How long a question about topics or offsets may take.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pause before such a question is asked again.
+pub const ADMIN_RETRY: Duration = Duration::from_millis(50);
+/// Appends waiting for the embedded log's writer; one more makes `append` wait.
+pub const EMBEDDED_APPENDS: usize = 1_024;
+/// Appends the embedded log's writer puts under one fsync.
+pub const EMBEDDED_GROUP: usize = 256;
+/// Records removed by the embedded log's retention in one go.
+pub const EMBEDDED_REMOVALS: usize = 10_000;
+/// How often the embedded log looks for records past their retention.
+pub const EMBEDDED_RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// Memory for blocks of the embedded log.
+pub const EMBEDDED_CACHE_BYTES: u64 = 64 << 20;
+/// Disk for the embedded log's journals before they are folded into tables.
+pub const EMBEDDED_JOURNAL_BYTES: u64 = 256 << 20;

@@ -1,0 +1,133 @@
+//! Reads from the embedded log: all partitions of a topic, from where their owner says.
+
+use super::Open;
+use crate::record::{Assignment, Start};
+use crate::{LogError, Record};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A reader of one topic.
+pub(crate) struct EmbeddedConsumer {
+    log: Arc<Open>,
+    topic: String,
+    id: u32,
+    assignment: Box<dyn Assignment>,
+    /// Next offset by partition; empty before the first poll.
+    positions: Vec<u64>,
+    /// Partition to begin the next poll with, so that a busy one does not starve the others.
+    turn: usize,
+}
+
+impl EmbeddedConsumer {
+    pub(super) fn new(
+        log: Arc<Open>,
+        topic: &str,
+        assignment: Box<dyn Assignment>,
+    ) -> Result<EmbeddedConsumer, LogError> {
+        let id = log.shared.with_topic(topic, |topic| topic.id)?;
+        Ok(EmbeddedConsumer { log, topic: topic.to_owned(), id, assignment, positions: Vec::new(), turn: 0 })
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        max_wait: Duration,
+        max_records: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<usize, LogError> {
+        let deadline = Instant::now() + max_wait;
+        if self.positions.is_empty() {
+            self.gain()?;
+        }
+        self.log.shared.wait_for(&self.topic, deadline, |topic| {
+            topic.partitions.iter().zip(&self.positions).any(|(bounds, position)| bounds.end != *position)
+        });
+        let bounds = self.log.shared.with_topic(&self.topic, |topic| topic.partitions.clone())?;
+        let mut given = 0;
+        for step in 0..bounds.len() {
+            let index = (self.turn + step) % bounds.len();
+            let (from, at) = (self.positions[index], bounds[index]);
+            if from == at.end {
+                continue;
+            }
+            if !(at.start..=at.end).contains(&from) {
+                return Err(self.out_of_range(index));
+            }
+            given += self.read(index, at.end, max_records - given, each)?;
+            if given == max_records {
+                self.turn = index + 1;
+                break;
+            }
+        }
+        Ok(given)
+    }
+
+    pub(crate) fn seek(&mut self, partition: u32, offset: u64) -> Result<(), LogError> {
+        let position = self.positions.get_mut(partition as usize);
+        let topic = || self.topic.clone();
+        *position.ok_or_else(|| LogError::NoPartition { topic: topic(), partition })? = offset;
+        Ok(())
+    }
+
+    /// Takes all partitions, each where its owner wants it.
+    fn gain(&mut self) -> Result<(), LogError> {
+        let partitions: Vec<u32> =
+            self.log.shared.with_topic(&self.topic, |topic| (0..topic.spec.partitions).collect())?;
+        let refused = |source| LogError::Assignment { topic: self.topic.clone(), source };
+        let wanted = self.assignment.assigned(&partitions).map_err(refused)?;
+        let starts: Vec<u64> = self
+            .log
+            .shared
+            .with_topic(&self.topic, |topic| topic.partitions.iter().map(|bounds| bounds.start).collect())?;
+        let position = |(partition, earliest): (u32, u64)| match wanted
+            .iter()
+            .find(|position| position.partition == partition)
+            .map(|position| position.start)
+        {
+            Some(Start::Offset(offset)) => offset,
+            Some(Start::Earliest) | None => earliest,
+        };
+        self.positions = (0..).zip(starts).map(position).collect();
+        Ok(())
+    }
+
+    /// Reads one partition, from where it stands.
+    fn read(
+        &mut self,
+        index: usize,
+        end: u64,
+        most: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<usize, LogError> {
+        let from = self.positions[index];
+        let end = end.min(from.saturating_add(most as u64));
+        let mut next = from;
+        let partition = u32::try_from(index).expect("a topic counts its partitions in a u32");
+        self.log.shared.storage.read(self.id, partition, from, end, &mut |record| {
+            let follows = record.offset == next;
+            if follows {
+                next += 1;
+                each(record);
+            }
+            follows
+        })?;
+        self.positions[index] = next;
+        if next < end {
+            return Err(self.out_of_range(index)); // retention was faster
+        }
+        Ok((next - from) as usize)
+    }
+
+    fn out_of_range(&self, index: usize) -> LogError {
+        let partition = u32::try_from(index).expect("a topic counts its partitions in a u32");
+        LogError::OutOfRange { topic: self.topic.clone(), partition, offset: self.positions[index] }
+    }
+}
+
+impl Drop for EmbeddedConsumer {
+    fn drop(&mut self) {
+        if !self.positions.is_empty() {
+            let partitions: Vec<u32> = (0..).take(self.positions.len()).collect();
+            self.assignment.revoked(&partitions);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Reads from Kafka: the group assigns partitions, the owner of the consumer says where they start.
+//!
+//! Eager rebalancing: every change first takes all partitions away and then gives the whole new set, so that there
+//! is one moment without any partition instead of a protocol of differences. Committed offsets are for monitors
+//! only and never read.
+
+use super::context::Events;
+use super::queues::{Fault, Queues};
+use super::{KafkaSettings, number_of};
+use crate::record::{Assignment, Start};
+use crate::{LogError, Record, caps};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One member of a group on one topic.
+pub(crate) struct KafkaConsumer {
+    topic: String,
+    assignment: Box<dyn Assignment>,
+    assigned: Vec<u32>,
+    queues: Option<Queues>, // taken out before the consumer closes
+    consumer: BaseConsumer<Changes>,
+}
+
+/// Notes what the group decided; [`KafkaConsumer::poll`] carries it out on the polling thread.
+#[derive(Default)]
+struct Changes {
+    noted: Mutex<Vec<Change>>,
+    closing: AtomicBool,
+    events: Events,
+}
+
+enum Change {
+    Assigned(Vec<u32>),
+    Revoked,
+}
+
+impl KafkaConsumer {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        topic: &str,
+        group: &str,
+        assignment: Box<dyn Assignment>,
+    ) -> Result<KafkaConsumer, LogError> {
+        let failed = |error| LogError::kafka("making a consumer", error);
+        let consumer: BaseConsumer<Changes> =
+            config(settings, group).create_with_context(Changes::default()).map_err(failed)?;
+        // SAFETY: `Drop` below drops the queues before the consumer.
+        let queues = unsafe { Queues::new(consumer.client().native_ptr(), caps::CONSUME_BATCH) };
+        consumer.subscribe(&[topic]).map_err(failed)?;
+        Ok(KafkaConsumer { topic: topic.to_owned(), assignment, assigned: Vec::new(), queues: Some(queues), consumer })
+    }
+
+    pub(crate) fn poll(
+        &mut self,
+        max_wait: Duration,
+        max_records: usize,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<usize, LogError> {
+        let deadline = Instant::now() + max_wait;
+        let mut given = 0;
+        loop {
+            if given == 0 {
+                self.serve_events()?; // only here: a partition is never revoked after records of it in one poll
+            }
+            // Short turns, because the group's events come on another queue than the records.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = if given > 0 { Duration::ZERO } else { left.min(caps::CONSUMER_TURN) };
+            let (taken, faults) = self.queues().take(wait, max_records - given, each);
+            given += taken;
+            if taken > 0 {
+                self.consumer.context().events.works();
+            }
+            let quiet = taken == 0 && faults.is_empty();
+            faults.into_iter().try_for_each(|fault| self.judge(fault))?;
+            if quiet && (given > 0 || left.is_zero()) {
+                return Ok(given);
+            }
+            if given >= max_records {
+                return Ok(given);
+            }
+        }
+    }
+
+    pub(crate) fn seek(&mut self, partition: u32, offset: u64) -> Result<(), LogError> {
+        if !self.assigned.contains(&partition) {
+            return Err(LogError::NoPartition { topic: self.topic.clone(), partition });
+        }
+        self.consumer
+            .seek(&self.topic, number_of(partition), offset_of(offset), caps::ADMIN_TIMEOUT)
+            .map_err(|error| LogError::kafka("seeking", error))
+    }
+
+    pub(crate) fn commit(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
+        let mut offsets = TopicPartitionList::with_capacity(1);
+        offsets
+            .add_partition_offset(&self.topic, number_of(partition), offset_of(next_offset))
+            .and_then(|()| self.consumer.commit(&offsets, CommitMode::Async))
+            .map_err(|error| LogError::kafka("committing for monitors", error))
+    }
+
+    /// Lets librdkafka speak, then carries out what the group decided.
+    fn serve_events(&mut self) -> Result<(), LogError> {
+        match self.consumer.poll(Duration::ZERO) {
+            None => {}
+            Some(Err(error)) => {
+                if let Some(code) = error.rdkafka_error_code() {
+                    let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+                    if fatal || ends_reading(code) {
+                        return Err(LogError::kafka("reading", error));
+                    }
+                    self.consumer.context().events.error(error, "reading goes on");
+                }
+            }
+            // Every partition's queue was taken over before it was assigned.
+            Some(Ok(_)) => return Err(LogError::kafka("reading", "a record came beside the partition queues")),
+        }
+        for change in self.consumer.context().take() {
+            match change {
+                Change::Assigned(partitions) => self.gain(partitions)?,
+                Change::Revoked => self.lose()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn gain(&mut self, partitions: Vec<u32>) -> Result<(), LogError> {
+        let refused = |source| LogError::Assignment { topic: self.topic.clone(), source };
+        let positions = self.assignment.assigned(&partitions).map_err(refused)?;
+        let mut offsets = TopicPartitionList::with_capacity(partitions.len());
+        for partition in &partitions {
+            let position = positions.iter().find(|position| position.partition == *partition);
+            let start = match position.map_or(Start::Earliest, |position| position.start) {
+                Start::Offset(offset) => offset_of(offset),
+                Start::Earliest => Offset::Beginning,
+            };
+            offsets
+                .add_partition_offset(&self.topic, number_of(*partition), start)
+                .map_err(|error| LogError::kafka("placing partitions", error))?;
+        }
+        let topic = self.topic.clone();
+        self.queues().take_over(&topic, &partitions)?;
+        self.assigned = partitions;
+        self.consumer.assign(&offsets).map_err(|error| LogError::kafka("taking partitions", error))
+    }
+
+    fn lose(&mut self) -> Result<(), LogError> {
+        let revoked = std::mem::take(&mut self.assigned);
+        if !revoked.is_empty() {
+            self.assignment.revoked(&revoked);
+        }
+        self.queues().release();
+        self.consumer.unassign().map_err(|error| LogError::kafka("giving partitions back", error))
+    }
+
+    /// Whether a fault on the queue ends reading or is only trouble.
+    fn judge(&self, fault: Fault) -> Result<(), LogError> {
+        let Fault { code, partition, offset, reason } = fault;
+        match code {
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(LogError::OutOfRange {
+                topic: self.topic.clone(),
+                partition,
+                offset: u64::try_from(offset).unwrap_or(0),
+            }),
+            RDKafkaErrorCode::PartitionEOF => Ok(()),
+            code if ends_reading(code) => {
+                let reason = format!("{} partition {partition} offset {offset}: {code}: {reason}", self.topic);
+                Err(LogError::kafka("reading", reason))
+            }
+            code => {
+                self.consumer.context().events.error(KafkaError::MessageConsumption(code), &reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn queues(&mut self) -> &mut Queues {
+        self.queues.as_mut().expect("taken out in drop only")
+    }
+}
+
+impl Drop for KafkaConsumer {
+    fn drop(&mut self) {
+        let revoked = std::mem::take(&mut self.assigned);
+        if !revoked.is_empty() {
+            self.assignment.revoked(&revoked);
+        }
+        self.queues = None;
+        // The consumer leaves the group when it is dropped now; what the group says meanwhile is answered by `Changes`.
+        self.consumer.context().closing.store(true, Ordering::Release);
+    }
+}
+
+impl Changes {
+    fn take(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ConsumerContext for Changes {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Acquire) {
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "could not give the partitions back while closing");
+            }
+            return;
+        }
+        let change = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let elements = list.elements();
+            Change::Assigned(elements.iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect())
+        } else {
+            Change::Revoked
+        };
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+}
+
+impl ClientContext for Changes {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.events.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.events.error(error, reason);
+    }
+}
+
+fn config(settings: &KafkaSettings, group: &str) -> rdkafka::ClientConfig {
+    let tuned = [
+        ("fetch.queue.backoff.ms", "5".to_owned()), // the default stops a full consumer for a second
+        ("fetch.wait.max.ms", "50".to_owned()),
+        ("fetch.min.bytes", "1".to_owned()),
+        ("max.partition.fetch.bytes", caps::FETCH_PARTITION_BYTES.to_string()),
+        ("queued.max.messages.kbytes", caps::CONSUMER_QUEUE_KBYTES.to_string()),
+        ("max.poll.interval.ms", caps::MAX_POLL_INTERVAL.as_millis().to_string()),
+        ("session.timeout.ms", "15000".to_owned()),
+    ];
+    let needed = [
+        ("group.id", group.to_owned()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.offset.store", "false".to_owned()),
+        ("auto.offset.reset", "error".to_owned()),
+        ("check.crcs", "true".to_owned()),
+        ("partition.assignment.strategy", "range".to_owned()),
+        ("allow.auto.create.topics", "false".to_owned()),
+    ];
+    settings.config(&tuned, &needed)
+}
+
+/// Errors that no waiting mends.
+fn ends_reading(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::Fatal
+            | Code::BadMessage
+            | Code::InvalidMessage
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::Authentication
+            | Code::AutoOffsetReset
+            | Code::OffsetOutOfRange
+    )
+}
+
+fn offset_of(offset: u64) -> Offset {
+    Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX)) // past the end, and Kafka says so
+}

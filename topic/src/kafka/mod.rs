@@ -1,0 +1,210 @@
+//! The log on Apache Kafka through librdkafka: settings and what is asked about topics.
+
+mod consumer;
+mod context;
+mod producer;
+mod queues;
+
+pub(crate) use consumer::KafkaConsumer;
+pub(crate) use producer::KafkaProducer;
+
+use crate::record::{Assignment, TopicDescription, TopicSpec};
+use crate::{LogError, caps};
+use context::Events;
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, util::Timeout};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How to reach Kafka.
+#[derive(Clone, Default)]
+pub struct KafkaSettings {
+    /// `host:port`, several with commas.
+    pub brokers: String,
+    /// Settings of librdkafka passed through, for TLS and SASL; those that exactness rests on are not overridden.
+    pub client: Vec<(String, String)>,
+}
+
+/// A Kafka cluster.
+#[derive(Clone)]
+pub(crate) struct Kafka {
+    settings: Arc<KafkaSettings>,
+    admin: Arc<AdminClient<Events>>,
+}
+
+impl Kafka {
+    pub(crate) fn new(settings: &KafkaSettings) -> Result<Kafka, LogError> {
+        let admin = settings
+            .config(&[], &[])
+            .create_with_context(Events::default())
+            .map_err(|error| LogError::kafka("connecting", error))?;
+        Ok(Kafka { settings: Arc::new(settings.clone()), admin: Arc::new(admin) })
+    }
+
+    pub(crate) async fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        let (retention, largest) = (spec.retention_ms.to_string(), spec.max_message_bytes.to_string());
+        let topic = NewTopic::new(
+            &spec.name,
+            i32::try_from(spec.partitions).expect("checked against caps::PARTITIONS"),
+            TopicReplication::Fixed(i32::from(spec.replication)),
+        )
+        .set("message.timestamp.type", "LogAppendTime")
+        .set("cleanup.policy", "delete")
+        .set("retention.ms", &retention)
+        .set("max.message.bytes", &largest);
+        let results = self.admin.create_topics([&topic], &options()).await;
+        let result = results.map_err(|error| LogError::kafka("creating a topic", error))?.pop();
+        match result {
+            Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {}
+            Some(Err((_, code))) => {
+                return Err(LogError::BadTopic { topic: spec.name.clone(), reason: code.to_string() });
+            }
+            None => return Err(LogError::kafka("creating a topic", "no answer for it")),
+        }
+        let found = self.await_topic(&spec.name).await?;
+        if found == spec.partitions {
+            return Ok(());
+        }
+        Err(LogError::PartitionCount { topic: spec.name.clone(), found, wanted: spec.partitions })
+    }
+
+    pub(crate) async fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        let (partitions, replication) = self.shape(topic).await?;
+        let resources = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options()).await;
+        let resource = resources
+            .map_err(|error| LogError::kafka("describing a topic", error))?
+            .pop()
+            .ok_or_else(|| LogError::kafka("describing a topic", "no answer for it"))?
+            .map_err(|code| LogError::kafka("describing a topic", code))?;
+        Ok(TopicDescription {
+            partitions,
+            log_append_time: entry(&resource, "message.timestamp.type")? == "LogAppendTime",
+            cleanup_policy: entry(&resource, "cleanup.policy")?.to_owned(),
+            replication,
+            min_insync_replicas: number(&resource, "min.insync.replicas")?,
+            max_message_bytes: number(&resource, "max.message.bytes")?,
+        })
+    }
+
+    pub(crate) async fn end_offsets(&self, topic: &str) -> Result<Vec<u64>, LogError> {
+        let (partitions, _) = self.shape(topic).await?;
+        let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
+        blocking(move || (0..partitions).map(|partition| end_offset(&admin, &topic, partition)).collect()).await
+    }
+
+    pub(crate) fn producer(&self, linger: Duration) -> Result<KafkaProducer, LogError> {
+        KafkaProducer::new(&self.settings, linger)
+    }
+
+    pub(crate) fn consumer(
+        &self,
+        topic: &str,
+        group: &str,
+        assignment: Box<dyn Assignment>,
+    ) -> Result<KafkaConsumer, LogError> {
+        KafkaConsumer::new(&self.settings, topic, group, assignment)
+    }
+
+    /// Partitions and least replication of a topic.
+    async fn shape(&self, topic: &str) -> Result<(u32, u32), LogError> {
+        let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
+        blocking(move || {
+            // The whole cluster, because asking for one topic would make it where brokers create topics by themselves.
+            let metadata = admin
+                .inner()
+                .fetch_metadata(None, caps::ADMIN_TIMEOUT)
+                .map_err(|error| LogError::kafka("asking for topics", error))?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic);
+            match found {
+                Some(found) if !found.partitions().is_empty() => {
+                    let copies = found.partitions().iter().map(|partition| partition.replicas().len()).min();
+                    Ok((count(found.partitions().len()), count(copies.unwrap_or(0))))
+                }
+                _ => Err(LogError::NoTopic { topic }),
+            }
+        })
+        .await
+    }
+
+    /// Waits until a topic just made is known to the broker that answers; gives its partitions.
+    async fn await_topic(&self, topic: &str) -> Result<u32, LogError> {
+        let deadline = Instant::now() + caps::ADMIN_TIMEOUT;
+        loop {
+            match self.shape(topic).await {
+                Err(LogError::NoTopic { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(caps::ADMIN_RETRY).await;
+                }
+                other => return other.map(|(partitions, _)| partitions),
+            }
+        }
+    }
+}
+
+impl KafkaSettings {
+    /// `tuned` may be overridden by the operator, `needed` may not.
+    fn config(&self, tuned: &[(&str, String)], needed: &[(&str, String)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", "watchbeat");
+        // An outage is answered in a second or two, not in librdkafka's ten.
+        config.set("reconnect.backoff.max.ms", "2000");
+        for (key, value) in tuned {
+            config.set(*key, value);
+        }
+        for (key, value) in &self.client {
+            config.set(key, value);
+        }
+        for (key, value) in needed {
+            config.set(*key, value);
+        }
+        config
+    }
+}
+
+/// Asks for the end of a partition, again while it is choosing its leader (as right after it was made).
+fn end_offset(admin: &AdminClient<Events>, topic: &str, partition: u32) -> Result<u64, LogError> {
+    let deadline = Instant::now() + caps::ADMIN_TIMEOUT;
+    loop {
+        let error = match admin.inner().fetch_watermarks(topic, number_of(partition), caps::ADMIN_TIMEOUT) {
+            Ok((_, end)) => return u64::try_from(end).map_err(|_| LogError::kafka("asking for end offsets", end)),
+            Err(error) => error,
+        };
+        let leaderless = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+        );
+        if !leaderless || Instant::now() >= deadline {
+            return Err(LogError::kafka("asking for end offsets", error));
+        }
+        std::thread::sleep(caps::ADMIN_RETRY);
+    }
+}
+
+fn options() -> AdminOptions {
+    let timeout = Some(Timeout::After(caps::ADMIN_TIMEOUT));
+    AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
+}
+
+fn entry<'a>(resource: &'a ConfigResource, name: &'static str) -> Result<&'a str, LogError> {
+    let value = resource.get(name).and_then(|entry| entry.value.as_deref());
+    value.ok_or_else(|| LogError::kafka("describing a topic", format!("it has no {name}")))
+}
+
+fn number(resource: &ConfigResource, name: &'static str) -> Result<u32, LogError> {
+    entry(resource, name)?.parse().map_err(|error| LogError::kafka("describing a topic", format!("{name}: {error}")))
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).expect("librdkafka counts partitions in an i32")
+}
+
+/// A partition as librdkafka writes it.
+fn number_of(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX) // no topic has it, and Kafka says so
+}
+
+async fn blocking<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    tokio::task::spawn_blocking(ask).await.map_err(|_| LogError::Closed)?
+}

@@ -1,0 +1,116 @@
+//! What goes on the log and comes off it, and what a topic is.
+
+use crate::{LogError, caps};
+use bytes::Bytes;
+
+/// A record to be appended.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Partition, see [`crate::partition_for`].
+    pub partition: u32,
+    /// Key, also the input of the partitioner.
+    pub key: Bytes,
+    /// Value.
+    pub value: Bytes,
+}
+
+/// A record as it comes off the log, borrowed for the length of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Partition it is on.
+    pub partition: u32,
+    /// Its place on the partition.
+    pub offset: u64,
+    /// Append time, ms since the epoch; never goes back within a partition.
+    pub timestamp_ms: i64,
+    /// Key.
+    pub key: &'a [u8],
+    /// Value.
+    pub value: &'a [u8],
+}
+
+/// Why somebody refused an assignment.
+pub type AssignmentError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Follows which partitions a consumer has. Called from within `poll`, on the polling thread; may block.
+pub trait Assignment: Send {
+    /// These partitions are read from now on: where to start each. One without an answer starts at the earliest.
+    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError>;
+    /// These partitions are no longer read here.
+    fn revoked(&mut self, partitions: &[u32]);
+}
+
+/// Where to start a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The partition.
+    pub partition: u32,
+    /// Where to start it.
+    pub start: Start,
+}
+
+/// A place on a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At this offset, which must still be on the log.
+    Offset(u64),
+    /// At the first record that is still there.
+    Earliest,
+}
+
+/// A topic to be made. Always with append time and `cleanup.policy=delete`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Name, of Kafka's characters.
+    pub name: String,
+    /// Partitions; never changed afterwards.
+    pub partitions: u32,
+    /// Copies of each partition; the embedded log has one whatever is asked.
+    pub replication: u16,
+    /// How long records are kept at least; -1 for ever.
+    pub retention_ms: i64,
+    /// Bytes of the largest record.
+    pub max_message_bytes: u32,
+}
+
+impl TopicSpec {
+    /// Refuses what either kind of log could not hold.
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        let reason = if !is_topic_name(&self.name) {
+            format!("a name has 1..{} of A-Z a-z 0-9 . _ -", caps::TOPIC_NAME_CHARS)
+        } else if !(1..=caps::PARTITIONS).contains(&self.partitions) {
+            format!("partitions must be 1..{}", caps::PARTITIONS)
+        } else if !(1..=caps::MESSAGE_BYTES).contains(&self.max_message_bytes) {
+            format!("max_message_bytes must be 1..{}", caps::MESSAGE_BYTES)
+        } else if self.retention_ms < -1 || self.retention_ms == 0 {
+            "retention_ms must be positive, or -1 for ever".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(LogError::BadTopic { topic: self.name.clone(), reason })
+    }
+}
+
+fn is_topic_name(name: &str) -> bool {
+    (1..=caps::TOPIC_NAME_CHARS).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// What a topic is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Partitions.
+    pub partitions: u32,
+    /// Whether a record's timestamp is its append time (and not its producer's word).
+    pub log_append_time: bool,
+    /// How old records go: `delete` or `compact` or both.
+    pub cleanup_policy: String,
+    /// Copies of each partition, the least of all partitions.
+    pub replication: u32,
+    /// Copies that must have a record before it is acknowledged.
+    pub min_insync_replicas: u32,
+    /// Bytes of the largest record.
+    pub max_message_bytes: u32,
+}

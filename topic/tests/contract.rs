@@ -1,0 +1,272 @@
+//! The promises of the log, checked on the embedded one always and on real Kafka when `WATCHBEAT_TEST_BROKERS` is set.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod follower;
+
+use bytes::Bytes;
+use follower::{Follower, read_until};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use topic::{KafkaSettings, Log, LogError, Outgoing, Position, Start, TopicSpec, partition_for};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A log under test; the folder lives as long as it.
+struct Tested {
+    name: &'static str,
+    log: Log,
+    _dir: Option<tempfile::TempDir>,
+}
+
+fn kafka() -> Option<Log> {
+    let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").ok()?;
+    Some(Log::kafka(&KafkaSettings { brokers, client: Vec::new() }).unwrap())
+}
+
+fn logs() -> Vec<Tested> {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = Log::embedded(dir.path()).unwrap();
+    let mut logs = vec![Tested { name: "embedded", log: embedded, _dir: Some(dir) }];
+    logs.extend(kafka().map(|log| Tested { name: "kafka", log, _dir: None }));
+    logs
+}
+
+/// A topic of its own for every run, because a broker outlives the test.
+fn spec(name: &str, partitions: u32) -> TopicSpec {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    TopicSpec {
+        name: format!("contract-{name}-{}-{nanos}", std::process::id()),
+        partitions,
+        replication: 1,
+        retention_ms: 86_400_000,
+        max_message_bytes: 1 << 20,
+    }
+}
+
+fn record(partition: u32, number: u64) -> Outgoing {
+    let (key, value) = (format!("key-{partition}"), format!("value-{partition}-{number}"));
+    Outgoing { partition, key: Bytes::from(key), value: Bytes::from(value) }
+}
+
+async fn append(log: &Log, topic: &str, records: Vec<Outgoing>) {
+    log.producer(Duration::from_millis(5)).unwrap().append(topic, records).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_come_back_in_order_with_their_offsets_and_times_that_never_go_back() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("order", 3);
+        log.create_topic(&spec).await.unwrap();
+        let before = now_ms();
+        for round in 0..10 {
+            let records = (0..30).map(|index| record(index % 3, round * 10 + u64::from(index / 3))).collect();
+            append(&log, &spec.name, records).await;
+        }
+        let read = read_until(&log, &spec.name, Vec::new(), 300);
+        for partition in 0..3 {
+            let of: Vec<_> = read.iter().filter(|record| record.partition == partition).collect();
+            assert_eq!(of.len(), 100, "{name}");
+            for (index, found) in of.iter().enumerate() {
+                assert_eq!(found.offset, index as u64, "{name}");
+                assert_eq!(found.key, format!("key-{partition}").as_bytes(), "{name}");
+                assert_eq!(found.value, format!("value-{partition}-{index}").as_bytes(), "{name}");
+            }
+            assert!(of.is_sorted_by_key(|record| record.timestamp_ms), "{name}");
+            assert!(of[0].timestamp_ms >= before - 1_000 && of[99].timestamp_ms <= now_ms() + 1_000, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_append_of_20000_records_is_whole_and_counted_by_the_end_offsets() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("big", 4);
+        log.create_topic(&spec).await.unwrap();
+        assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [0; 4], "{name}");
+        let records: Vec<_> = (0..20_000u32).map(|index| record(index % 4, u64::from(index / 4))).collect();
+        let started = Instant::now();
+        append(&log, &spec.name, records).await;
+        let appended = started.elapsed();
+        assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [5_000; 4], "{name}");
+        let started = Instant::now();
+        let read = read_until(&log, &spec.name, Vec::new(), 20_000);
+        println!("{name}: 20,000 records appended in {appended:?}, read in {:?}", started.elapsed());
+        let mut next = [0; 4];
+        for record in &read {
+            let expected = &mut next[record.partition as usize];
+            assert_eq!(record.offset, *expected, "{name}");
+            *expected += 1;
+        }
+        assert_eq!(next, [5_000; 4], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_goes_on_at_the_offset_asked_for_and_seek_moves_it() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("resume", 2);
+        log.create_topic(&spec).await.unwrap();
+        append(&log, &spec.name, (0..200).map(|index| record(index % 2, u64::from(index / 2))).collect()).await;
+        let starts = vec![at(0, Start::Offset(90)), at(1, Start::Offset(100))];
+        let mut follower = Follower::new(&log, &spec.name, "resume", starts);
+        let read = follower.read(10);
+        assert!(read.iter().all(|record| record.partition == 0), "{name}");
+        assert_eq!((read[0].offset, read[9].offset), (90, 99), "{name}");
+        follower.consumer.seek(1, 95).unwrap();
+        let read = follower.read(5);
+        assert!(read.iter().all(|record| record.partition == 1), "{name}");
+        assert_eq!((read[0].offset, read[4].offset), (95, 99), "{name}");
+        follower.consumer.commit(1, 100).unwrap();
+        // A reader that waits is woken by an append.
+        append(&log, &spec.name, vec![record(1, 100)]).await;
+        assert_eq!(follower.read(1)[0].offset, 100, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_is_not_on_the_log_is_an_error_that_names_it() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("range", 1);
+        log.create_topic(&spec).await.unwrap();
+        append(&log, &spec.name, vec![record(0, 0)]).await;
+        let mut follower = Follower::new(&log, &spec.name, "range", vec![at(0, Start::Offset(17))]);
+        let error = follower.failure();
+        assert!(
+            matches!(&error, LogError::OutOfRange { topic, partition: 0, offset: 17 } if *topic == spec.name),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_made_once_described_and_never_repartitioned() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("create", 3);
+        let missing = log.describe(&spec.name).await.unwrap_err();
+        assert!(matches!(missing, LogError::NoTopic { .. }), "{name}: {missing}");
+        log.create_topic(&spec).await.unwrap();
+        log.create_topic(&spec).await.unwrap();
+        let found = log.describe(&spec.name).await.unwrap();
+        assert_eq!((found.partitions, found.log_append_time, &*found.cleanup_policy), (3, true, "delete"), "{name}");
+        assert_eq!((found.replication, found.min_insync_replicas, found.max_message_bytes), (1, 1, 1 << 20), "{name}");
+        let refused = log.create_topic(&TopicSpec { partitions: 4, ..spec }).await.unwrap_err();
+        assert!(matches!(refused, LogError::PartitionCount { found: 3, wanted: 4, .. }), "{name}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_no_partition_takes_fails_its_append() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("refused", 1);
+        log.create_topic(&spec).await.unwrap();
+        let producer = log.producer(Duration::ZERO).unwrap();
+        assert!(producer.append(&spec.name, vec![record(7, 0)]).await.is_err(), "{name}");
+        let large = Outgoing { partition: 0, key: Bytes::new(), value: incompressible(2 << 20) };
+        assert!(producer.append(&spec.name, vec![large]).await.is_err(), "{name}");
+        producer.append(&spec.name, Vec::new()).await.unwrap();
+        let delivery = producer.append(&spec.name, vec![record(0, 0)]);
+        producer.flush(PATIENCE).await.unwrap();
+        delivery.await.unwrap();
+        assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [1], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_a_kafka_group_share_partitions_and_one_that_leaves_hands_them_over() {
+    let Some(log) = kafka() else { return };
+    let spec = spec("group", 4);
+    log.create_topic(&spec).await.unwrap();
+    let mut first = Follower::new(&log, &spec.name, &spec.name, Vec::new());
+    first.poll_until(|follower| follower.partitions().len() == 4);
+    let mut second = Follower::new(&log, &spec.name, &spec.name, Vec::new());
+    let deadline = Instant::now() + PATIENCE;
+    while first.partitions().len() != 2 || second.partitions().len() != 2 {
+        assert!(Instant::now() < deadline, "{:?} {:?}", first.history(), second.history());
+        first.poll();
+        second.poll();
+    }
+    assert!(first.history().iter().any(|step| step == "revoked [0, 1, 2, 3]"), "{:?}", first.history());
+    append(&log, &spec.name, (0..4).map(|partition| record(partition, 0)).collect()).await;
+    let (of_first, of_second) = (first.read(2), second.read(2));
+    let mut all: Vec<u32> = of_first.iter().chain(&of_second).map(|record| record.partition).collect();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3]);
+    let leaving = second.history_handle();
+    drop(second);
+    assert!(leaving.lock().unwrap().last().unwrap().starts_with("revoked ["));
+    first.poll_until(|follower| follower.partitions().len() == 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_log_is_the_same_after_a_restart_and_refuses_a_second_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec("restart", 2);
+    let mut last_ms = 0;
+    for round in 0..3 {
+        let log = Log::embedded(dir.path()).unwrap();
+        let second = Log::embedded(dir.path()).err().unwrap();
+        assert!(matches!(second, LogError::InUse { .. }), "{second}");
+        log.create_topic(&spec).await.unwrap();
+        assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [round * 50; 2]);
+        let records = (0..100).map(|index| record(index % 2, round * 50 + u64::from(index / 2))).collect();
+        append(&log, &spec.name, records).await;
+        let read = read_until(&log, &spec.name, Vec::new(), (round as usize + 1) * 100);
+        let of: Vec<_> = read.iter().filter(|record| record.partition == 1).collect();
+        assert!(of.iter().zip(0..).all(|(found, offset)| found.offset == offset));
+        assert!(of.is_sorted_by_key(|record| record.timestamp_ms));
+        assert!(of.last().unwrap().timestamp_ms >= last_ms);
+        last_ms = of.last().unwrap().timestamp_ms;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_log_removes_what_is_past_its_retention_and_keeps_its_offsets() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = TopicSpec { retention_ms: 1, ..spec("retention", 1) };
+    {
+        let log = Log::embedded(dir.path()).unwrap();
+        log.create_topic(&spec).await.unwrap();
+        append(&log, &spec.name, (0..10).map(|number| record(0, number)).collect()).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // It looks for old records whenever it is opened.
+        let log = Log::embedded(dir.path()).unwrap();
+        assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [10]);
+        let mut follower = Follower::new(&log, &spec.name, "retention", vec![at(0, Start::Offset(0))]);
+        if let Err(error) = follower.try_poll() {
+            assert!(matches!(error, LogError::OutOfRange { offset: 0, .. }), "{error}");
+            drop((follower, log));
+            let log = Log::embedded(dir.path()).unwrap();
+            append(&log, &spec.name, vec![record(0, 10)]).await;
+            let read = read_until(&log, &spec.name, vec![at(0, Start::Earliest)], 1);
+            assert_eq!(read[0].offset, 10);
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing was removed");
+    }
+}
+
+#[test]
+fn keys_go_where_kafkas_java_partitioner_sends_them() {
+    // (murmur2 & 0x7fffffff) % partitions, from the golden hashes.
+    assert_eq!(partition_for(b"foobar", 64), (-790_332_482_i32 as u32 & 0x7fff_ffff) % 64);
+    assert_eq!(partition_for(b"abc", 12), 479_470_107 % 12);
+}
+
+/// Kafka's limit is on the compressed batch.
+fn incompressible(bytes: usize) -> Bytes {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+fn at(partition: u32, start: Start) -> Position {
+    Position { partition, start }
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
