@@ -1,0 +1,21 @@
+//! Every limit of this crate.
+
+use std::time::Duration;
+
+/// A message on `partials` may not be greater than this after decompression: 16 MiB on the topic, at a ratio of 16.
+pub const DECOMPRESSED_BYTES: u64 = 256 << 20;
+
+/// An identifier in PostgreSQL keeps no more bytes than this.
+pub const IDENTIFIER_BYTES: usize = 63;
+
+/// One migration runs at a time; its lock lapses after this long without a statement, should its owner have died.
+pub const MIGRATION_LEASE_SECONDS: i64 = 30;
+
+/// How often a migration looks whether another one has ended: for two minutes.
+pub const MIGRATION_LOCK_TRIES: u32 = 1_200;
+
+/// The pause between two looks.
+pub const MIGRATION_POLL: Duration = Duration::from_millis(100);
+
+/// How often a statement of a migration is tried when the database reports a conflict with another one.
+pub const MIGRATION_TRIES: u32 = 10;

@@ -1,0 +1,11 @@
+//! The schema of the tables, the statements that read them, and the form in which changes to them travel. What the
+//! changes are is decided by the views, and written by the sink.
+pub mod caps;
+pub mod codec;
+pub mod ledger;
+pub mod migrate;
+pub mod partial;
+pub mod queries;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod views;

@@ -1,0 +1,116 @@
+//! What one epoch of one partition adds to the tables, as it travels on the topic `partials`: the messages of
+//! `partial.proto`, written out so that building needs no `protoc`.
+
+use prost::{Enumeration, Message};
+
+/// One epoch of one partition; the fields are those of `partial.proto`.
+#[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs)] // the .proto documents them
+pub struct Partial {
+    #[prost(string, tag = "1")]
+    pub pipeline: String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(uint64, tag = "3")]
+    pub from: u64,
+    #[prost(uint64, tag = "4")]
+    pub to: u64,
+    #[prost(int64, tag = "5")]
+    pub clock: i64,
+    #[prost(string, tag = "6")]
+    pub fingerprint: String,
+    #[prost(message, optional, tag = "7")]
+    pub ledger: Option<Ledger>,
+    #[prost(message, repeated, tag = "8")]
+    pub tables: Vec<Table>,
+}
+
+/// How many records of a partition ended in which way, from the start of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+#[allow(missing_docs)]
+pub struct Ledger {
+    #[prost(uint64, tag = "1")]
+    pub ticks: u64,
+    #[prost(uint64, tag = "2")]
+    pub waiting: u64,
+    #[prost(uint64, tag = "3")]
+    pub credited: u64,
+    #[prost(uint64, tag = "4")]
+    pub idle: u64,
+    #[prost(uint64, tag = "5")]
+    pub duplicate: u64,
+    #[prost(uint64, tag = "6")]
+    pub overrun: u64,
+    #[prost(uint64, tag = "7")]
+    pub gap: u64,
+    #[prost(uint64, tag = "8")]
+    pub late: u64,
+    #[prost(uint64, tag = "9")]
+    pub ad: u64,
+}
+
+/// The rows one view adds, column by column; at most one row per key.
+#[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs)]
+pub struct Table {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint32, tag = "2")]
+    pub rows: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub columns: Vec<Column>,
+}
+
+/// One column of a [`Table`]: as many values as the table has rows, in the field that [`Kind`] names.
+#[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs)]
+pub struct Column {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    #[prost(enumeration = "Kind", tag = "3")]
+    pub kind: i32,
+    #[prost(sint64, repeated, tag = "4")]
+    pub integers: Vec<i64>,
+    #[prost(string, repeated, tag = "5")]
+    pub texts: Vec<String>,
+    #[prost(bool, repeated, tag = "6")]
+    pub booleans: Vec<bool>,
+    #[prost(bool, repeated, tag = "7")]
+    pub nulls: Vec<bool>,
+}
+
+/// How a value meets the one that is in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Role {
+    /// Part of the row's key.
+    Key = 0,
+    /// Added.
+    Sum = 1,
+    /// The smaller stays.
+    Min = 2,
+    /// The greater stays.
+    Max = 3,
+    /// True once, true for good.
+    Or = 4,
+    /// The last in epoch order.
+    Replace = 5,
+    /// Not stored: true keeps the row, false deletes it; the last in epoch order.
+    Op = 6,
+}
+
+/// Type of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Kind {
+    /// `bigint`.
+    Integer = 0,
+    /// `timestamptz`, as ms since the epoch.
+    Timestamp = 1,
+    /// `text`.
+    Text = 2,
+    /// `boolean`.
+    Boolean = 3,
+}
