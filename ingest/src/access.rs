@@ -1,0 +1,95 @@
+//! What browsers and keys need of the headers: where a request carries its key, and the CORS headers of an answer.
+
+use crate::limits::PREFLIGHT_MAX_AGE_S;
+use hyper::HeaderMap;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HeaderValue,
+    ORIGIN, VARY,
+};
+use std::borrow::Cow;
+
+/// The key of a request: `Authorization: Bearer`, `X-Watchbeat-Key`, or `?key=`, the first that is there.
+pub(crate) fn key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, key) = value.to_str().ok()?.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Borrowed(key.trim()))
+    });
+    let header = || headers.get("x-watchbeat-key").and_then(|value| value.to_str().ok()).map(Cow::Borrowed);
+    let parameter = || query?.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded);
+    bearer.or_else(header).or_else(parameter)
+}
+
+/// The web origin that a browser says the request comes from.
+pub(crate) fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(ORIGIN)
+}
+
+/// Lets the page read the answer. The origin is echoed instead of `*` because beacons are sent with credentials, for
+/// which browsers refuse `*`; nothing here is authorised by a cookie, so that gives nothing away.
+pub(crate) fn allow_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+    match origin {
+        None => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        Some(origin) => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+            headers.insert(VARY, HeaderValue::from_static("origin"));
+        }
+    }
+}
+
+/// The answer to a preflight. It carries no key in a header, so every origin may ask; the request itself is checked.
+pub(crate) fn preflight(headers: &mut HeaderMap) {
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-encoding, content-type, x-watchbeat-key"),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));
+}
+
+/// A query parameter without its `%41`; what is no text then is no known key either.
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digit = |index: usize| tail.get(index).and_then(|digit| char::from(*digit).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_any_of_its_places() {
+        let headers = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(hyper::header::HeaderName::from_static(name), HeaderValue::from_static(value))])
+        };
+        let none = HeaderMap::new();
+        assert_eq!(key(&headers("authorization", "Bearer a"), None).as_deref(), Some("a"));
+        assert_eq!(key(&headers("authorization", "bearer  a "), Some("key=b")).as_deref(), Some("a"));
+        assert_eq!(key(&headers("authorization", "Basic a"), Some("key=b")).as_deref(), Some("b"));
+        assert_eq!(key(&headers("x-watchbeat-key", "a"), None).as_deref(), Some("a"));
+        assert_eq!(key(&none, Some("x=1&key=a%3ab%2")).as_deref(), Some("a:b%2"));
+        assert_eq!(key(&none, Some("monkey=a")), None);
+        assert_eq!(key(&none, None), None);
+    }
+}

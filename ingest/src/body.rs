@@ -1,0 +1,199 @@
+//! From the bytes of a body to its reports: content type, decompression, and the three ways JSON is laid out. Checking
+//! the reports themselves is the domain's business.
+
+use crate::limits::{MAX_BODY_BYTES, MAX_REPORTS, MAX_ZSTD_WINDOW_LOG};
+use crate::problem::{Fault, Problem};
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use playback::message::{self, DecodeError};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::io::Read;
+
+/// The reports of a body, in its order.
+#[derive(Debug)]
+pub(crate) enum Reports<'a> {
+    /// Texts; of a body with one report per line some may be no JSON.
+    Json(Vec<&'a str>),
+    /// Protobuf messages.
+    Messages(Vec<message::Heartbeat>),
+}
+
+impl Reports<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Reports::Json(texts) => texts.len(),
+            Reports::Messages(messages) => messages.len(),
+        }
+    }
+}
+
+/// How a body is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    media: Media,
+    encoding: Encoding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Json,
+    Protobuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+impl Form {
+    /// What the headers say. Parameters of the content type are ignored: JSON is UTF-8 here, or refused as such.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Form, Problem> {
+        let media_type = single(headers, CONTENT_TYPE, Fault::UnsupportedMediaType)?;
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let media = match media_type.as_str() {
+            "application/json" | "application/x-ndjson" | "text/plain" => Media::Json,
+            "application/x-protobuf" => Media::Protobuf,
+            _ => return Err(Fault::UnsupportedMediaType.into()),
+        };
+        let encoding = single(headers, CONTENT_ENCODING, Fault::UnsupportedEncoding)?;
+        let encoding = match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Encoding::Identity,
+            "gzip" | "x-gzip" => Encoding::Gzip,
+            "zstd" => Encoding::Zstd,
+            _ => return Err(Fault::UnsupportedEncoding.into()),
+        };
+        Ok(Form { media, encoding })
+    }
+
+    pub(crate) fn is_compressed(self) -> bool {
+        self.encoding != Encoding::Identity
+    }
+
+    /// The body without its compression.
+    pub(crate) fn decompress(self, body: Bytes) -> Result<Bytes, Problem> {
+        if body.is_empty() {
+            return Err(Fault::EmptyBody.into());
+        }
+        match self.encoding {
+            Encoding::Identity => Ok(body),
+            Encoding::Gzip => bounded(MultiGzDecoder::new(&body[..])),
+            Encoding::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(&body[..]).map_err(|_| Fault::MalformedEncoding)?;
+                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(|_| Fault::MalformedEncoding)?;
+                bounded(decoder)
+            }
+        }
+    }
+
+    /// The reports of a decompressed body.
+    pub(crate) fn reports(self, body: &[u8]) -> Result<Reports<'_>, Problem> {
+        match self.media {
+            Media::Json => json(body).map(Reports::Json),
+            Media::Protobuf if body.is_empty() => Err(Fault::EmptyBody.into()),
+            Media::Protobuf => message::decode(body, MAX_REPORTS).map(Reports::Messages).map_err(|error| match error {
+                DecodeError::TooMany { .. } => Fault::TooManyReports.into(),
+                DecodeError::Malformed(error) => Problem::new(Fault::MalformedProtobuf, error.to_string()),
+            }),
+        }
+    }
+}
+
+/// The value of a header that may be there once; empty when it is not there.
+fn single(headers: &HeaderMap, name: HeaderName, otherwise: Fault) -> Result<&str, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(""),
+        (Some(value), None) => value.to_str().map_err(|_| otherwise.into()),
+        _ => Err(otherwise.into()),
+    }
+}
+
+/// Reads until the limit and not a byte further, however much the body would become.
+fn bounded(decoder: impl Read) -> Result<Bytes, Problem> {
+    let mut body = Vec::new();
+    decoder
+        .take(MAX_BODY_BYTES as u64 + 1)
+        .read_to_end(&mut body)
+        .map_err(|_| Problem::from(Fault::MalformedEncoding))?;
+    if body.len() > MAX_BODY_BYTES {
+        return Err(Fault::BodyTooLarge.into());
+    }
+    Ok(Bytes::from(body))
+}
+
+/// The texts of the reports: of an array its elements, of one value itself, otherwise one per line.
+fn json(body: &[u8]) -> Result<Vec<&str>, Problem> {
+    let body = std::str::from_utf8(body).map_err(|_| Problem::from(Fault::InvalidUtf8))?;
+    let body = body.trim_matches(is_json_space);
+    if body.is_empty() {
+        return Err(Fault::EmptyBody.into());
+    }
+    let whole = if body.starts_with('[') {
+        serde_json::from_str(body).map(|Elements(texts)| texts)
+    } else {
+        serde_json::from_str::<&RawValue>(body).map(|value| vec![value.get()])
+    };
+    let texts = match whole {
+        Ok(texts) => texts,
+        Err(error) => lines(body).ok_or_else(|| Problem::new(Fault::MalformedJson, error.to_string()))?,
+    };
+    if texts.len() > MAX_REPORTS {
+        return Err(Fault::TooManyReports.into());
+    }
+    Ok(texts)
+}
+
+/// One report per line, when the body is laid out like that: several lines, at least one of them JSON. A body that
+/// begins as an array is only taken for lines when its first line is a value by itself; otherwise it is a broken array
+/// whose reports the sender did not mean to send one by one.
+fn lines(body: &str) -> Option<Vec<&str>> {
+    let is_json = |line: &str| serde_json::from_str::<&RawValue>(line).is_ok();
+    let mut lines = body.split('\n').map(|line| line.trim_matches(is_json_space)).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.by_ref().take(MAX_REPORTS + 1).collect();
+    if body.starts_with('[') && !is_json(lines.first()?) {
+        return None;
+    }
+    lines.iter().any(|line| is_json(line)).then_some(lines)
+}
+
+fn is_json_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\n')
+}
+
+/// The elements of an array, as texts. Those beyond the limit are checked and not kept.
+struct Elements<'a>(Vec<&'a str>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+struct ElementsVisitor;
+
+impl<'de> Visitor<'de> for ElementsVisitor {
+    type Value = Elements<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array of reports")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Elements<'de>, A::Error> {
+        let mut texts = Vec::new();
+        while texts.len() <= MAX_REPORTS {
+            match elements.next_element::<&RawValue>()? {
+                Some(element) => texts.push(element.get()),
+                None => return Ok(Elements(texts)),
+            }
+        }
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Elements(texts))
+    }
+}
