@@ -1,0 +1,85 @@
+//! Which partitions are ours: restores a shard for each that comes, and lets go of those that leave.
+
+use crate::shard::Shard;
+use crate::snapshot::{Restored, Snapshots};
+use playback::kernel::{Kernel, Parameters};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use topic::{Assignment, AssignmentError, Position, Start};
+
+/// A partition that came or left; the loop learns of it in order.
+pub(crate) enum Change {
+    Came(Box<Owned>),
+    Left(u32),
+}
+
+/// A shard and what the loop keeps beside it. None of it reaches the output.
+pub(crate) struct Owned {
+    pub(crate) partition: u32,
+    pub(crate) shard: Shard,
+    /// Published and acknowledged up to this offset.
+    pub(crate) acknowledged: u64,
+    /// The next snapshot is due at this moment.
+    pub(crate) snapshot_at: Instant,
+    /// A snapshot that waits until the output up to its offset is acknowledged.
+    pub(crate) snapshot: Option<(u64, Vec<u8>)>,
+    /// When the last record came.
+    pub(crate) last_record: Instant,
+    /// When the last tick was appended.
+    pub(crate) last_tick: Instant,
+    /// Offset last told to lag monitors.
+    pub(crate) told: u64,
+}
+
+/// Restores shards when partitions are assigned.
+pub(crate) struct Restoring {
+    pub(crate) snapshots: Snapshots,
+    pub(crate) parameters: Parameters,
+    pub(crate) epoch_ms: i64,
+    pub(crate) snapshot_every: Duration,
+    pub(crate) runtime: Handle,
+    pub(crate) changes: Sender<Change>,
+}
+
+impl Restoring {
+    fn restore(&self, partition: u32) -> Result<Owned, AssignmentError> {
+        let restored = self.runtime.block_on(self.snapshots.restore(partition))?;
+        let Restored { offset, kernel } =
+            restored.unwrap_or_else(|| Restored { offset: 0, kernel: Kernel::new(self.parameters) });
+        tracing::info!(partition, offset, sessions = kernel.sessions(), "partition assigned");
+        let now = Instant::now();
+        let stagger = self.snapshot_every / 8 * (partition % 8);
+        Ok(Owned {
+            partition,
+            shard: Shard::new(partition, self.epoch_ms, offset, kernel),
+            acknowledged: offset,
+            snapshot_at: now + self.snapshot_every / 2 + stagger,
+            snapshot: None,
+            last_record: now,
+            last_tick: now,
+            told: offset,
+        })
+    }
+}
+
+impl Assignment for Restoring {
+    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
+        let mut positions = Vec::with_capacity(partitions.len());
+        for &partition in partitions {
+            let owned = self.restore(partition)?;
+            // Without a snapshot the log must be there from its first record: any other start would lose sessions.
+            positions.push(Position { partition, start: Start::Offset(owned.shard.next_offset()) });
+            self.changes.send(Change::Came(Box::new(owned))).map_err(|_| "the processor has ended")?;
+        }
+        Ok(positions)
+    }
+
+    fn revoked(&mut self, partitions: &[u32]) {
+        for &partition in partitions {
+            tracing::info!(partition, "partition revoked");
+            // Nobody listens any more when the processor has ended, and then nothing is left to let go of.
+            let _ = self.changes.send(Change::Left(partition));
+        }
+    }
+}

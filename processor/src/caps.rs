@@ -1,0 +1,19 @@
+//! Every maximum of this crate, in one place.
+
+/// Records of an epoch at the most. Part of the definition of an epoch, and so of the fingerprint.
+pub(crate) const EPOCH_RECORDS: u64 = 4_096;
+
+/// Records taken from the log at once.
+pub(crate) const POLL_RECORDS: usize = 16_384;
+
+/// Runs whose partials are published but not yet acknowledged.
+pub(crate) const RUNS_IN_FLIGHT: usize = 8;
+
+/// Rows of one output batch of a view.
+pub(crate) const VIEW_BATCH_ROWS: usize = 65_536;
+
+/// Snapshots kept of each partition: the newest, and those to fall back on.
+pub(crate) const SNAPSHOTS_KEPT: usize = 3;
+
+/// A snapshot unpacks to at most this many bytes.
+pub(crate) const SNAPSHOT_BYTES: u64 = 16 << 30;

@@ -1,0 +1,26 @@
+//! The fingerprint: what the output of a pipeline depends on besides its log. Two processors with one fingerprint put
+//! out the same rows for the same log; anything else is another pipeline and refused.
+
+use crate::caps;
+use crate::views::Views;
+use playback::kernel::{KERNEL_VERSION, Parameters};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// 16 hexadecimal digits over kernel version, parameters, epochs, partition count and the views' SQL.
+pub fn fingerprint(parameters: Parameters, epoch_ms: i64, partitions: u32, views: &Views) -> String {
+    let mut text = format!(
+        "kernel {KERNEL_VERSION}; lateness {} ms; point wait {} ms; epochs {epoch_ms} ms, {} records; {partitions} partitions by murmur2\n",
+        parameters.lateness_ms,
+        parameters.point_wait_ms,
+        caps::EPOCH_RECORDS,
+    );
+    for view in views.views() {
+        writeln!(text, "{}: {}; {:?}", view.name, view.query, view.columns)
+            .expect("a string takes all that is written");
+    }
+    Sha256::digest(text.as_bytes()).iter().take(8).fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("a string takes all that is written");
+        digits
+    })
+}

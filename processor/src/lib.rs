@@ -1,0 +1,192 @@
+//! The processor: from the log of heartbeats to one message per epoch of what it adds to the tables.
+//!
+//! [`shard`] folds each partition through the session kernel and cuts its log into epochs; [`relations`] are the
+//! facts as Arrow batches, [`views`] the SQL over them, planned by the rules of [`plan`]; [`partials`] makes the
+//! messages; [`snapshot`] saves state so that a restart is fast. It does not know the database: that is the sink's.
+
+mod assignment;
+mod caps;
+pub mod fingerprint;
+mod meters;
+pub mod partials;
+pub mod plan;
+pub mod relations;
+pub mod shard;
+pub mod snapshot;
+pub mod views;
+mod worker;
+
+use assignment::Restoring;
+use fingerprint::fingerprint;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use playback::kernel::Parameters;
+use service::{Readiness, Stop, TaskError};
+use snapshot::Snapshots;
+use sql::views::ViewSource;
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use topic::{Log, TopicDescription};
+use views::Views;
+use worker::{Folding, Topics, Worker};
+
+/// Log time of an epoch; ms. Part of the definition of an epoch, and so of the fingerprint.
+pub const EPOCH_MS: i64 = 1_000;
+
+/// How long the producer waits for a batch to fill.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// What a processor is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Topic of heartbeats.
+    pub heartbeats_topic: String,
+    /// Topic of partials; as many partitions as the topic of heartbeats.
+    pub partials_topic: String,
+    /// Topic of late records; as many partitions as the topic of heartbeats.
+    pub late_topic: String,
+    /// Consumer group: processors of one group share the partitions.
+    pub group: String,
+    /// Name of the pipeline, under which its progress and snapshots are kept.
+    pub pipeline: String,
+    /// What the crediting rules leave open.
+    pub parameters: Parameters,
+    /// Log time of an epoch; ms.
+    pub epoch_ms: i64,
+    /// Time between two snapshots of a partition.
+    pub snapshot_every: Duration,
+    /// The continuous views.
+    pub views: Vec<ViewSource>,
+}
+
+/// Runs a processor until a stop is requested or it cannot go on. Blocks: it wants a thread of its own.
+pub fn run(
+    log: &Log,
+    store: Arc<dyn ObjectStore>,
+    settings: Settings,
+    runtime: Handle,
+    readiness: &Readiness,
+    stop: &Stop,
+) -> Result<(), TaskError> {
+    let log_ready = readiness.component("log");
+    let views = runtime.block_on(Views::plan(&settings.views))?;
+    let partitions = runtime.block_on(check_topics(log, &settings))?;
+    let fingerprint = fingerprint(settings.parameters, settings.epoch_ms, partitions, &views);
+    tracing::info!(
+        pipeline = settings.pipeline,
+        fingerprint,
+        partitions,
+        views = views.views().len(),
+        "processor starts"
+    );
+    let snapshots = Snapshots::new(store, &settings.pipeline, &fingerprint);
+    let (sender, changes) = mpsc::channel();
+    let restoring = Restoring {
+        snapshots: snapshots.clone(),
+        parameters: settings.parameters,
+        epoch_ms: settings.epoch_ms,
+        snapshot_every: settings.snapshot_every,
+        runtime: runtime.clone(),
+        changes: sender,
+    };
+    let consumer = log.consumer(&settings.heartbeats_topic, &settings.group, Box::new(restoring))?;
+    let worker = Worker {
+        topics: Topics {
+            heartbeats: settings.heartbeats_topic,
+            partials: settings.partials_topic,
+            late: settings.late_topic,
+        },
+        pipeline: settings.pipeline,
+        fingerprint,
+        views,
+        snapshots,
+        snapshot_every: settings.snapshot_every,
+        producer: log.producer(LINGER)?,
+        runtime,
+        changes,
+        folding: Folding::new(),
+        in_flight: VecDeque::new(),
+    };
+    worker.run(consumer, &log_ready, stop)
+}
+
+/// Checks that the topics are what exactness needs, and gives the partition count.
+async fn check_topics(log: &Log, settings: &Settings) -> Result<u32, TaskError> {
+    let heartbeats = log.describe(&settings.heartbeats_topic).await?;
+    check_heartbeats(&settings.heartbeats_topic, &heartbeats)?;
+    for topic in [&settings.partials_topic, &settings.late_topic] {
+        let found = log.describe(topic).await?.partitions;
+        if found != heartbeats.partitions {
+            let wanted = heartbeats.partitions;
+            return Err(format!(
+                "topic {topic} has {found} partitions, topic {} has {wanted}: they must be the same",
+                settings.heartbeats_topic
+            )
+            .into());
+        }
+    }
+    Ok(heartbeats.partitions)
+}
+
+fn check_heartbeats(topic: &str, found: &TopicDescription) -> Result<(), TaskError> {
+    if !found.log_append_time {
+        return Err(format!(
+            "topic {topic} must have message.timestamp.type=LogAppendTime: log time is what epochs and lateness run on"
+        )
+        .into());
+    }
+    if found.cleanup_policy != "delete" {
+        return Err(format!(
+            "topic {topic} has cleanup.policy={}, it must be delete: every record counts",
+            found.cleanup_policy
+        )
+        .into());
+    }
+    if found.replication < 3 || found.min_insync_replicas < 2 {
+        let (replication, min_insync_replicas) = (found.replication, found.min_insync_replicas);
+        tracing::warn!(
+            topic,
+            replication,
+            min_insync_replicas,
+            "an acknowledged record can be lost with one machine: fine in development, else use 3 replicas and min.insync.replicas 2"
+        );
+    }
+    Ok(())
+}
+
+/// Why there is no object storage for snapshots.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotStoreError {
+    /// The location is no URL that is understood.
+    #[error("snapshots at {location}: {reason}")]
+    Location {
+        /// As it was given.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder cannot be made or used.
+    #[error("folder of snapshots {folder}: {reason}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The object storage of snapshots: a folder, made if it is missing, or the URL of a bucket.
+pub fn snapshot_store(location: &str) -> Result<Arc<dyn ObjectStore>, SnapshotStoreError> {
+    if location.contains("://") {
+        let refused = |reason: String| SnapshotStoreError::Location { location: location.to_owned(), reason };
+        let url = url::Url::parse(location).map_err(|error| refused(error.to_string()))?;
+        let (store, prefix) =
+            object_store::parse_url_opts(&url, std::env::vars()).map_err(|error| refused(error.to_string()))?;
+        return Ok(Arc::new(object_store::prefix::PrefixStore::new(store, prefix)));
+    }
+    let refused = |reason: String| SnapshotStoreError::Folder { folder: location.to_owned(), reason };
+    std::fs::create_dir_all(location).map_err(|error| refused(error.to_string()))?;
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(location).map_err(|error| refused(error.to_string()))?))
+}

@@ -1,0 +1,177 @@
+//! What a view's plan says of its table, and the plan that serves many epochs at once. Pure: plans in, plans out.
+//!
+//! A view is one aggregation over one relation, so that its rows over two stretches of the log merge into its rows
+//! over both. Whatever would not merge is refused here, with a message that says what to write instead.
+
+use crate::relations::{EPOCH, ORDINAL, Relation};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
+use sql::partial::{Kind, Role};
+use std::sync::Arc;
+
+/// One column of a view's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// How its values merge.
+    pub role: Role,
+    /// Their type.
+    pub kind: Kind,
+}
+
+/// Why a query cannot be a view.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// DataFusion does not understand it.
+    #[error("{0}")]
+    Query(#[from] DataFusionError),
+    /// It is understood, and would not merge.
+    #[error("{0}")]
+    Unmergeable(String),
+}
+
+fn unmergeable<T>(message: impl Into<String>) -> Result<T, ViewError> {
+    Err(ViewError::Unmergeable(message.into()))
+}
+
+/// The columns of the table that a view's plan fills; `relation` is what it reads.
+pub fn table_columns(plan: &LogicalPlan, relation: &Relation) -> Result<Vec<TableColumn>, ViewError> {
+    let LogicalPlan::Projection(projection) = plan else {
+        return unmergeable("a view is select … group by …: order by, limit, distinct and union do not merge");
+    };
+    let LogicalPlan::Aggregate(aggregate) = projection.input.as_ref() else {
+        return unmergeable(
+            "a view aggregates with group by: rows without a key cannot be merged (having does not merge either: filter when reading)",
+        );
+    };
+    let mut columns = Vec::new();
+    for (expression, (_, field)) in projection.expr.iter().zip(plan.schema().iter()) {
+        let role = column_role(expression, aggregate, relation, field.name())?;
+        let kind = kind_of(field.name(), field.data_type())?;
+        columns.push(TableColumn { name: field.name().clone(), role, kind });
+    }
+    let keys = columns.iter().filter(|column| column.role == Role::Key).count();
+    if keys != aggregate.group_expr.len() {
+        return unmergeable("every expression of group by must be a column of the view, once: it is the table's key");
+    }
+    if columns.iter().any(|column| column.name == EPOCH) {
+        return unmergeable(format!("a view must not name the column {EPOCH}: it is added where it is needed"));
+    }
+    Ok(columns)
+}
+
+fn column_role(expression: &Expr, aggregate: &Aggregate, relation: &Relation, name: &str) -> Result<Role, ViewError> {
+    let Expr::Column(column) = expression.clone().unalias_nested().data else {
+        return unmergeable(format!(
+            "column {name} computes with an aggregate: keep the aggregates as columns (avg is a sum and a count) and compute when reading"
+        ));
+    };
+    let index = aggregate.schema.index_of_column(&column)?;
+    let Some(index) = index.checked_sub(aggregate.group_expr.len()) else { return Ok(Role::Key) };
+    let Expr::AggregateFunction(function) = aggregate.aggr_expr[index].clone().unalias_nested().data else {
+        return unmergeable(format!("column {name} is no plain aggregate"));
+    };
+    aggregate_role(&function, relation, name)
+}
+
+fn aggregate_role(function: &AggregateFunction, relation: &Relation, name: &str) -> Result<Role, ViewError> {
+    let called = function.func.name();
+    if function.params.distinct {
+        return unmergeable(format!(
+            "column {name}: {called}(distinct …) does not add up over epochs: sum a column of the facts that marks the first"
+        ));
+    }
+    let unsigned = |role| match relation.signed {
+        false => Ok(role),
+        true => unmergeable(format!(
+            "column {name}: {called} over {}, whose rows take back earlier ones: only sums and last_value mean anything there",
+            relation.name
+        )),
+    };
+    match called {
+        "sum" => Ok(Role::Sum),
+        "count" => unsigned(Role::Sum),
+        "min" => unsigned(Role::Min),
+        "max" => unsigned(Role::Max),
+        "bool_or" => unsigned(Role::Or),
+        "last_value" if is_log_order(function) => Ok(if name == "op" { Role::Op } else { Role::Replace }),
+        "last_value" => unmergeable(format!(
+            "column {name}: write last_value(… order by {ORDINAL}): only the order of the log is the same in every run"
+        )),
+        _ => unmergeable(format!(
+            "column {name}: {called} does not merge; these do: sum, count, min, max, bool_or, last_value(… order by {ORDINAL})"
+        )),
+    }
+}
+
+fn is_log_order(function: &AggregateFunction) -> bool {
+    let [order] = function.params.order_by.as_slice() else { return false };
+    order.asc && matches!(&order.expr, Expr::Column(column) if column.name == ORDINAL)
+}
+
+fn kind_of(name: &str, data_type: &DataType) -> Result<Kind, ViewError> {
+    match data_type {
+        DataType::Int64 | DataType::Int32 => Ok(Kind::Integer),
+        DataType::Timestamp(..) => Ok(Kind::Timestamp),
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => Ok(Kind::Text),
+        DataType::Boolean => Ok(Kind::Boolean),
+        other => unmergeable(format!(
+            "column {name} is {other}: a table keeps integers, timestamps, text and booleans (floats do not add up exactly)"
+        )),
+    }
+}
+
+/// The names of the relations a plan reads.
+pub fn relations_read(plan: &LogicalPlan) -> Vec<String> {
+    let mut names = Vec::new();
+    plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            names.push(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .expect("nothing here fails");
+    names
+}
+
+/// The same plan with `epoch` as one more group and one more column, last: one run then serves many epochs.
+pub fn by_epoch(plan: &LogicalPlan) -> Result<LogicalPlan, ViewError> {
+    let inputs = plan.inputs().into_iter().map(by_epoch).collect::<Result<Vec<_>, _>>()?;
+    match (plan, inputs.as_slice()) {
+        (LogicalPlan::TableScan(_), []) => Ok(plan.clone()),
+        (LogicalPlan::Projection(projection), [input]) => {
+            let mut expressions = projection.expr.clone();
+            expressions.push(epoch_of(input.schema()));
+            Ok(LogicalPlan::Projection(Projection::try_new(expressions, Arc::new(input.clone()))?))
+        }
+        (LogicalPlan::Aggregate(aggregate), [input]) => {
+            let mut groups = aggregate.group_expr.clone();
+            groups.push(epoch_of(input.schema()));
+            Ok(LogicalPlan::Aggregate(Aggregate::try_new(
+                Arc::new(input.clone()),
+                groups,
+                aggregate.aggr_expr.clone(),
+            )?))
+        }
+        (LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_), [input]) => {
+            Ok(plan.with_new_exprs(plan.expressions(), vec![input.clone()])?)
+        }
+        _ => unmergeable(format!(
+            "a view cannot use {}: joins, unions, windows, order by and limit do not merge (enrich when reading)",
+            plan.display()
+        )),
+    }
+}
+
+fn epoch_of(schema: &DFSchema) -> Expr {
+    let (qualifier, field) = schema
+        .iter()
+        .find(|(_, field)| field.name() == EPOCH)
+        .expect("relations have an epoch, and every node passes it on");
+    Expr::Column(Column::from((qualifier, field)))
+}

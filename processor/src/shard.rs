@@ -1,0 +1,139 @@
+//! One partition: folds its records through the session kernel and cuts its log into epochs. A plain state machine:
+//! records in, closed epochs out; it reads and writes nothing.
+
+use crate::caps;
+use crate::partials::ClosedEpoch;
+use playback::facts::Facts;
+use playback::kernel::Kernel;
+use playback::record::{Record, TICK};
+use prost::Message;
+
+/// State of one partition.
+pub struct Shard {
+    partition: u32,
+    epoch_ms: i64,
+    next_offset: u64,
+    kernel: Kernel,
+    open: Option<OpenEpoch>,
+    facts: Facts,
+    record: Record,
+}
+
+/// The epoch that the last record belongs to: its end is known only when the next one comes.
+#[derive(Debug, Clone, Copy)]
+struct OpenEpoch {
+    from: u64,
+    first_clock: i64,
+    records: u64,
+    /// Whether it has anything to say: more than ticks.
+    counts: bool,
+}
+
+/// What a record was, besides being folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folded {
+    /// It is accounted for here.
+    Taken,
+    /// It belongs on the late topic.
+    Late,
+    /// It is no record of ours; counted as a tick, so that one foreign record does not stop a partition for good.
+    Unreadable,
+}
+
+/// The log is not what it must be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "partition {partition} goes on at offset {found} instead of {expected}: records are missing or it holds transactions; \
+     the tables would be wrong from here"
+)]
+pub struct LogGap {
+    partition: u32,
+    expected: u64,
+    found: u64,
+}
+
+impl Shard {
+    /// A shard whose kernel has folded the log up to `next_offset`, an end of an epoch.
+    pub fn new(partition: u32, epoch_ms: i64, next_offset: u64, kernel: Kernel) -> Shard {
+        Shard {
+            partition,
+            epoch_ms,
+            next_offset,
+            kernel,
+            open: None,
+            facts: Facts::default(),
+            record: Record::default(),
+        }
+    }
+
+    /// The offset of the next record.
+    pub fn next_offset(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// Ends the open epoch if a record with this log time cannot belong to it; `close` gets the epoch and its facts.
+    /// An epoch ends before the first record whose clock is `epoch_ms` past its first, or when it is full.
+    pub fn cut(&mut self, logged_at: i64, close: impl FnOnce(ClosedEpoch, &Facts)) {
+        let clock = self.kernel.clock().max(logged_at);
+        let Some(open) = self.open else { return };
+        if clock - open.first_clock < self.epoch_ms && open.records < caps::EPOCH_RECORDS {
+            return;
+        }
+        self.open = None;
+        let epoch = ClosedEpoch {
+            partition: self.partition,
+            from: open.from,
+            to: self.next_offset,
+            clock: self.kernel.clock(),
+            ledger: self.kernel.ledger(),
+        };
+        close(epoch, &self.facts);
+        self.facts.clear();
+    }
+
+    /// Folds the next record. [`Shard::cut`] comes first.
+    pub fn fold(&mut self, offset: u64, logged_at: i64, value: &[u8]) -> Result<Folded, LogGap> {
+        if offset != self.next_offset {
+            return Err(LogGap { partition: self.partition, expected: self.next_offset, found: offset });
+        }
+        self.next_offset += 1;
+        let folded = if value == TICK {
+            self.kernel.tick(logged_at, &mut self.facts);
+            Folded::Taken
+        } else {
+            self.record.clear();
+            match self.record.merge(value) {
+                Ok(()) if self.kernel.report(&self.record, logged_at, &mut self.facts) => Folded::Late,
+                Ok(()) => Folded::Taken,
+                Err(_) => {
+                    self.kernel.tick(logged_at, &mut self.facts);
+                    Folded::Unreadable
+                }
+            }
+        };
+        let clock = self.kernel.clock();
+        let open = self.open.get_or_insert(OpenEpoch { from: offset, first_clock: clock, records: 0, counts: false });
+        open.records += 1;
+        open.counts |= value != TICK || !self.facts.dispositions.is_empty();
+        Ok(folded)
+    }
+
+    /// Log time that must pass before something can be put out, if anything waits: the end of an epoch that has
+    /// something to say, or the end of a point's wait.
+    pub fn due(&self) -> Option<i64> {
+        let epoch = self.open.filter(|open| open.counts).map(|open| open.first_clock + self.epoch_ms);
+        [epoch, self.kernel.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Greatest log time so far; ms since the epoch.
+    pub fn clock(&self) -> i64 {
+        self.kernel.clock()
+    }
+
+    /// The kernel, for a snapshot: at the end of an epoch only.
+    pub fn kernel_at_epoch_end(&mut self) -> &Kernel {
+        assert!(self.open.is_none(), "a snapshot is of the state between two epochs");
+        self.kernel.forget();
+        &self.kernel
+    }
+}

@@ -1,0 +1,141 @@
+//! Snapshots of a partition's state in object storage. They only save time: the log is the truth.
+//!
+//! A snapshot is an object `PIPELINE/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
+//! rest, then zstd of postcard of a [`Header`] and the kernel. A torn or damaged one is passed over for the one before.
+
+use crate::caps;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use playback::kernel::{KERNEL_VERSION, Kernel};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+const MAGIC: &[u8; 8] = b"wbsnap01";
+const DIGEST_BYTES: usize = 32;
+
+/// The snapshots of one pipeline.
+#[derive(Clone)]
+pub struct Snapshots {
+    store: Arc<dyn ObjectStore>,
+    pipeline: String,
+    fingerprint: String,
+}
+
+/// What a snapshot is of.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    kernel_version: u32,
+    fingerprint: String,
+    partition: u32,
+    offset: u64,
+}
+
+/// A state to go on from.
+pub struct Restored {
+    /// Offset of the next record.
+    pub offset: u64,
+    /// The state before it.
+    pub kernel: Kernel,
+}
+
+/// Why a snapshot cannot be written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The object storage failed.
+    #[error("object storage of snapshots: {0}")]
+    Storage(#[from] object_store::Error),
+    /// Another pipeline version wrote it.
+    #[error(
+        "snapshot {path} was made with other crediting, parameters, partitions or SQL (fingerprint {found}, this is {expected}): \
+         run the changed pipeline under a new name (--pipeline) so that it fills its tables anew"
+    )]
+    Foreign {
+        /// The snapshot.
+        path: Path,
+        /// Its fingerprint.
+        found: String,
+        /// This pipeline's.
+        expected: String,
+    },
+}
+
+impl Snapshots {
+    /// The snapshots of the pipeline of this name and fingerprint.
+    pub fn new(store: Arc<dyn ObjectStore>, pipeline: &str, fingerprint: &str) -> Snapshots {
+        Snapshots { store, pipeline: pipeline.to_owned(), fingerprint: fingerprint.to_owned() }
+    }
+
+    /// The bytes of a snapshot of `kernel`, which has folded `partition` up to `offset`.
+    pub fn encode(&self, partition: u32, offset: u64, kernel: &Kernel) -> Vec<u8> {
+        let header =
+            Header { kernel_version: KERNEL_VERSION, fingerprint: self.fingerprint.clone(), partition, offset };
+        let plain = postcard::to_stdvec(&(header, kernel)).expect("state is plain data");
+        let packed = zstd::bulk::compress(&plain, 1).expect("memory takes what is written");
+        [MAGIC.as_slice(), Sha256::digest(&packed).as_slice(), &packed].concat()
+    }
+
+    /// Writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept.
+    pub async fn write(&self, partition: u32, offset: u64, bytes: Vec<u8>) -> Result<(), SnapshotError> {
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&self.path(partition, offset), bytes.into(), create).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for path in self.newest_first(partition).await?.into_iter().skip(caps::SNAPSHOTS_KEPT) {
+            self.store.delete(&path).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest snapshot of a partition that is whole; none if there is none.
+    pub async fn restore(&self, partition: u32) -> Result<Option<Restored>, SnapshotError> {
+        for path in self.newest_first(partition).await? {
+            let bytes = self.store.get(&path).await?.bytes().await?;
+            match decode(&bytes) {
+                Some((header, _))
+                    if header.fingerprint != self.fingerprint || header.kernel_version != KERNEL_VERSION =>
+                {
+                    return Err(SnapshotError::Foreign {
+                        path,
+                        found: header.fingerprint,
+                        expected: self.fingerprint.clone(),
+                    });
+                }
+                Some((header, kernel)) if header.partition == partition => {
+                    return Ok(Some(Restored { offset: header.offset, kernel }));
+                }
+                _ => tracing::warn!(%path, "the snapshot is damaged, trying the one before"),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn newest_first(&self, partition: u32) -> Result<Vec<Path>, SnapshotError> {
+        let folder = Path::from(format!("{}/{partition}", self.pipeline));
+        let mut paths: Vec<_> = self.store.list(Some(&folder)).map_ok(|object| object.location).try_collect().await?;
+        paths.sort_unstable_by(|one, other| other.cmp(one)); // offsets are written with all their digits
+        Ok(paths)
+    }
+
+    fn path(&self, partition: u32, offset: u64) -> Path {
+        Path::from(format!("{}/{partition}/{offset:020}", self.pipeline))
+    }
+}
+
+/// Header and state of a snapshot's bytes; none if they are damaged or of another form.
+fn decode(bytes: &[u8]) -> Option<(Header, Kernel)> {
+    let (digest, packed) = bytes.strip_prefix(MAGIC)?.split_at_checked(DIGEST_BYTES)?;
+    if Sha256::digest(packed).as_slice() != digest {
+        return None;
+    }
+    let mut plain = Vec::new();
+    let mut unpacked = std::io::Read::take(zstd::Decoder::new(packed).ok()?, caps::SNAPSHOT_BYTES);
+    std::io::Read::read_to_end(&mut unpacked, &mut plain).ok()?;
+    let (header, state) = postcard::take_from_bytes::<Header>(&plain).ok()?;
+    if header.kernel_version != KERNEL_VERSION {
+        return Some((header, Kernel::new(playback::kernel::Parameters::default())));
+    }
+    Some((header, postcard::from_bytes(state).ok()?))
+}

@@ -1,0 +1,259 @@
+//! The loop of a processor: take records, fold them, run the views over the epochs that ended, publish, tick,
+//! snapshot. One thread, no locks; what it decides is in [`crate::shard`], what it computes in [`crate::views`].
+
+use crate::assignment::{Change, Owned};
+use crate::caps;
+use crate::meters;
+use crate::partials::{ClosedEpoch, partials};
+use crate::relations::FactColumns;
+use crate::shard::Folded;
+use crate::snapshot::Snapshots;
+use crate::views::Views;
+use bytes::Bytes;
+use futures::FutureExt;
+use playback::record::TICK;
+use service::{Component, Stop, TaskError};
+use sql::codec;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use topic::{Consumer, Delivery, Outgoing, Producer, Record};
+
+/// How long a poll waits for records: bounds how late a tick or a stop is noticed.
+const POLL_WAIT: Duration = Duration::from_millis(20);
+/// A tick is repeated after this long, if the clock still has not come far enough.
+const TICK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Names of the topics a processor reads and writes.
+pub(crate) struct Topics {
+    pub(crate) heartbeats: String,
+    pub(crate) partials: String,
+    pub(crate) late: String,
+}
+
+/// Everything the loop holds.
+pub(crate) struct Worker {
+    pub(crate) topics: Topics,
+    pub(crate) pipeline: String,
+    pub(crate) fingerprint: String,
+    pub(crate) views: Views,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) snapshot_every: Duration,
+    pub(crate) producer: Producer,
+    pub(crate) runtime: Handle,
+    pub(crate) changes: Receiver<Change>,
+    pub(crate) folding: Folding,
+    pub(crate) in_flight: VecDeque<InFlight>,
+}
+
+/// What records fold into until the views run.
+pub(crate) struct Folding {
+    pub(crate) shards: BTreeMap<u32, Owned>,
+    facts: FactColumns,
+    epochs: Vec<ClosedEpoch>,
+    late: Vec<Outgoing>,
+}
+
+/// A run whose output is published but not yet acknowledged.
+pub(crate) struct InFlight {
+    /// Partition and end of each of its epochs.
+    ends: Vec<(u32, u64)>,
+    deliveries: Vec<Delivery>,
+}
+
+impl Worker {
+    /// Runs until a stop is requested or it cannot go on.
+    pub(crate) fn run(mut self, mut consumer: Consumer, log: &Component, stop: &Stop) -> Result<(), TaskError> {
+        while !stop.is_requested() {
+            let (folding, changes) = (&mut self.folding, &self.changes);
+            let (snapshots, every) = (&self.snapshots, self.snapshot_every);
+            let mut failure = None;
+            let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |record| {
+                folding.follow(changes);
+                if failure.is_none() {
+                    failure = folding.take(record, snapshots, every).err();
+                }
+            })?;
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            log.ready();
+            meters::records(taken);
+            self.folding.follow(&self.changes);
+            self.publish()?;
+            self.acknowledge(caps::RUNS_IN_FLIGHT)?;
+            self.save();
+            self.tick();
+            self.report_progress(&mut consumer);
+        }
+        self.acknowledge(0)
+    }
+
+    /// Runs the views over the epochs that ended, and publishes one message for each.
+    fn publish(&mut self) -> Result<(), TaskError> {
+        let mut deliveries = Vec::new();
+        let late = std::mem::take(&mut self.folding.late);
+        if !late.is_empty() {
+            deliveries.push(self.producer.append(&self.topics.late, late));
+        }
+        let epochs = std::mem::take(&mut self.folding.epochs);
+        if !epochs.is_empty() {
+            let started = Instant::now();
+            let outputs = self.runtime.block_on(self.views.run(self.folding.facts.take()))?;
+            let messages: Vec<_> = partials(&epochs, &self.views, &outputs, &self.pipeline, &self.fingerprint)
+                .iter()
+                .map(|partial| Outgoing {
+                    partition: partial.partition,
+                    key: Bytes::new(),
+                    value: codec::encode(partial).into(),
+                })
+                .collect();
+            meters::run(epochs.len(), started.elapsed());
+            deliveries.push(self.producer.append(&self.topics.partials, messages));
+        }
+        if !deliveries.is_empty() {
+            let ends = epochs.iter().map(|epoch| (epoch.partition, epoch.to)).collect();
+            self.in_flight.push_back(InFlight { ends, deliveries });
+        }
+        Ok(())
+    }
+
+    /// Takes in what the log has acknowledged, waiting while more than `allowed` runs are not. A failed publish ends
+    /// the processor: it starts again from its snapshots and publishes the same again, in order.
+    fn acknowledge(&mut self, allowed: usize) -> Result<(), TaskError> {
+        while let Some(mut first) = self.in_flight.pop_front() {
+            let must_wait = self.in_flight.len() >= allowed;
+            if !first.is_delivered(must_wait.then_some(&self.runtime))? {
+                self.in_flight.push_front(first);
+                return Ok(());
+            }
+            for (partition, to) in first.ends {
+                if let Some(owned) = self.folding.shards.get_mut(&partition) {
+                    owned.acknowledged = owned.acknowledged.max(to);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the snapshots whose output is acknowledged, beside the loop. One that fails is not missed.
+    fn save(&mut self) {
+        for owned in self.folding.shards.values_mut() {
+            let Some((offset, bytes)) = owned.snapshot.take_if(|(offset, _)| *offset <= owned.acknowledged) else {
+                continue;
+            };
+            let (snapshots, partition, length) = (self.snapshots.clone(), owned.partition, bytes.len());
+            self.runtime.spawn(async move {
+                let written = snapshots.write(partition, offset, bytes).await;
+                meters::snapshot(written.is_ok(), length);
+                match written {
+                    Ok(()) => tracing::debug!(partition, offset, bytes = length, "snapshot written"),
+                    Err(error) => {
+                        tracing::warn!(partition, offset, %error, "no snapshot, the next is tried in its time")
+                    }
+                }
+            });
+        }
+    }
+
+    /// Appends a tick to each partition where something waits for log time to pass and no record comes, so that a
+    /// replay sees that time pass too.
+    fn tick(&mut self) {
+        for owned in self.folding.shards.values_mut() {
+            let Some(due) = owned.shard.due() else { continue };
+            let silent_ms = i64::try_from(owned.last_record.elapsed().as_millis()).unwrap_or(i64::MAX);
+            if owned.shard.clock().saturating_add(silent_ms) < due || owned.last_tick.elapsed() < TICK_PAUSE {
+                continue;
+            }
+            let tick = Outgoing { partition: owned.partition, key: Bytes::new(), value: Bytes::from_static(TICK) };
+            // Not awaited: one that is lost is appended again after a pause.
+            drop(self.producer.append(&self.topics.heartbeats, vec![tick]));
+            owned.last_tick = Instant::now();
+            meters::tick();
+        }
+    }
+
+    /// Tells lag monitors how far the output is acknowledged; nothing here reads it.
+    fn report_progress(&mut self, consumer: &mut Consumer) {
+        for owned in self.folding.shards.values_mut().filter(|owned| owned.told < owned.acknowledged) {
+            if let Err(error) = consumer.commit(owned.partition, owned.acknowledged) {
+                tracing::debug!(partition = owned.partition, %error, "lag monitors were not told");
+            }
+            owned.told = owned.acknowledged;
+        }
+    }
+}
+
+impl InFlight {
+    /// Whether all of it is acknowledged; waits for that on `runtime`, if given.
+    fn is_delivered(&mut self, runtime: Option<&Handle>) -> Result<bool, TaskError> {
+        while let Some(delivery) = self.deliveries.last_mut() {
+            let delivered = match runtime {
+                Some(runtime) => Some(runtime.block_on(delivery)),
+                None => delivery.now_or_never(),
+            };
+            match delivered {
+                Some(result) => result?,
+                None => return Ok(false),
+            }
+            self.deliveries.pop();
+        }
+        Ok(true)
+    }
+}
+
+impl Folding {
+    pub(crate) fn new() -> Folding {
+        Folding { shards: BTreeMap::new(), facts: FactColumns::new(), epochs: Vec::new(), late: Vec::new() }
+    }
+
+    /// Takes in which partitions came and left since the last time.
+    fn follow(&mut self, changes: &Receiver<Change>) {
+        for change in changes.try_iter() {
+            match change {
+                Change::Came(owned) => drop(self.shards.insert(owned.partition, *owned)),
+                Change::Left(partition) => drop(self.shards.remove(&partition)),
+            }
+            meters::owned(self.shards.len());
+        }
+    }
+
+    /// Folds one record into its shard.
+    fn take(&mut self, record: Record<'_>, snapshots: &Snapshots, snapshot_every: Duration) -> Result<(), TaskError> {
+        let Some(owned) = self.shards.get_mut(&record.partition) else {
+            return Err(format!("a record came from partition {}, which is not assigned here", record.partition).into());
+        };
+        let mut ended = false;
+        owned.shard.cut(record.timestamp_ms, |epoch, facts| {
+            self.facts.append(self.epochs.len() as i64, facts);
+            self.epochs.push(epoch);
+            ended = true;
+        });
+        if ended && owned.snapshot.is_none() && Instant::now() >= owned.snapshot_at {
+            let offset = owned.shard.next_offset();
+            owned.snapshot =
+                Some((offset, snapshots.encode(owned.partition, offset, owned.shard.kernel_at_epoch_end())));
+            owned.snapshot_at = Instant::now() + snapshot_every;
+        }
+        owned.last_record = Instant::now();
+        match owned.shard.fold(record.offset, record.timestamp_ms, record.value)? {
+            Folded::Taken => {}
+            Folded::Late => {
+                meters::late();
+                let (key, value) = (Bytes::copy_from_slice(record.key), Bytes::copy_from_slice(record.value));
+                self.late.push(Outgoing { partition: record.partition, key, value });
+            }
+            Folded::Unreadable => {
+                meters::unreadable();
+                let (partition, offset) = (record.partition, record.offset);
+                tracing::error!(
+                    partition,
+                    offset,
+                    "the record is neither a heartbeat nor a tick: counted as a tick, who else writes to this topic?"
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! The shipped views, run by DataFusion over the facts of random logs: merged by the rules that were derived from their
+//! plans they give the model's tables, and each epoch's message is the same in whatever run it was made.
+#![allow(clippy::unwrap_used)]
+
+use playback::facts::Facts;
+use playback::kernel::{Kernel, Parameters};
+use playback::model::{self, Cell, Logged, RandomLog, SHAPES, Tables, differences, random_log};
+use playback::record::TICK;
+use processor::partials::{ClosedEpoch, partials};
+use processor::relations::FactColumns;
+use processor::shard::Shard;
+use processor::views::Views;
+use prost::Message;
+use sql::partial::{Column, Kind, Partial, Role};
+use std::collections::BTreeMap;
+
+const START: i64 = 1_763_683_200_000;
+const EPOCH_MS: i64 = 1_000;
+
+/// The messages of a log, made in runs of `epochs_per_run` epochs.
+async fn messages(views: &Views, log: &[Logged], epochs_per_run: usize) -> Vec<Partial> {
+    let parameters = Parameters::default();
+    let mut shard = Shard::new(0, EPOCH_MS, 0, Kernel::new(parameters));
+    let (mut columns, mut epochs, mut messages) = (FactColumns::new(), Vec::new(), Vec::new());
+    let records = log.iter().map(|logged| (logged.logged_at, logged.record.encode_to_vec()));
+    let end = log.last().unwrap().logged_at;
+    let ticks = [end + parameters.point_wait_ms, end + 2 * parameters.point_wait_ms].map(|at| (at, TICK.to_vec()));
+    for (offset, (logged_at, value)) in records.chain(ticks).enumerate() {
+        shard.cut(logged_at, |epoch: ClosedEpoch, facts: &Facts| {
+            columns.append(epochs.len() as i64, facts);
+            epochs.push(epoch);
+        });
+        shard.fold(offset as u64, logged_at, &value).unwrap();
+        if epochs.len() >= epochs_per_run {
+            let outputs = views.run(columns.take()).await.unwrap();
+            messages.extend(partials(&std::mem::take(&mut epochs), views, &outputs, "test", "f"));
+        }
+    }
+    let outputs = views.run(columns.take()).await.unwrap();
+    messages.extend(partials(&epochs, views, &outputs, "test", "f"));
+    messages
+}
+
+/// The value of a column in a row.
+fn cell(column: &Column, row: usize) -> Cell {
+    if column.nulls.get(row) == Some(&true) {
+        return Cell::Null;
+    }
+    match column.kind() {
+        Kind::Integer | Kind::Timestamp => Cell::Int(column.integers[row]),
+        Kind::Text => Cell::Text(column.texts[row].clone()),
+        Kind::Boolean => Cell::Bool(column.booleans[row]),
+    }
+}
+
+fn merge(role: Role, old: Option<Cell>, new: Cell) -> Cell {
+    match (role, old, new) {
+        (Role::Sum, Some(Cell::Int(old)), Cell::Int(new)) => Cell::Int(old + new),
+        (Role::Min, Some(old), new) => old.min(new),
+        (Role::Max | Role::Or, Some(old), new) => old.max(new),
+        (_, _, new) => new,
+    }
+}
+
+/// The tables that messages add up to.
+fn tables(messages: &[Partial]) -> Tables {
+    let mut rows: BTreeMap<(String, Vec<Cell>), BTreeMap<String, Cell>> = BTreeMap::new();
+    for table in messages.iter().flat_map(|message| &message.tables) {
+        for row in 0..table.rows as usize {
+            let keys = table
+                .columns
+                .iter()
+                .filter(|column| column.role() == Role::Key)
+                .map(|column| cell(column, row))
+                .collect();
+            let values = rows.entry((table.name.clone(), keys)).or_default();
+            for column in table.columns.iter().filter(|column| column.role() != Role::Key) {
+                let merged = merge(column.role(), values.remove(&column.name), cell(column, row));
+                values.insert(column.name.clone(), merged);
+            }
+        }
+    }
+    let mut tables = Tables::default();
+    for ((name, key), values) in rows {
+        let shape = SHAPES.iter().find(|shape| shape.name == name).unwrap();
+        let row: Vec<_> = shape.columns.iter().map(|(column, _)| values[*column].clone()).collect();
+        let deleted = values.get("op") == Some(&Cell::Bool(false));
+        let additive = ["video_minutes", "title_hours", "video_retention", "ad_hours", "ad_reach", "ledger_minutes"]
+            .contains(&shape.name);
+        if !deleted && !(additive && row.iter().all(|cell| *cell == Cell::Int(0))) {
+            tables.insert(shape.name, key, row);
+        }
+    }
+    tables
+}
+
+#[tokio::test]
+async fn the_views_of_random_logs_merge_into_the_models_tables() {
+    let views = Views::plan(&sql::views::shipped()).await.unwrap();
+    for seed in 0..40 {
+        let log =
+            random_log(RandomLog { seed, reports: 150 + 10 * seed as usize, start: START, outage: seed % 4 == 0 });
+        let found = differences(
+            &model::run(&log, model::Parameters::default()),
+            &tables(&messages(&views, &log, 1 + seed as usize * 3).await),
+        );
+        assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
+    }
+}
+
+#[tokio::test]
+async fn an_epochs_message_does_not_depend_on_the_run_it_was_made_in() {
+    let views = Views::plan(&sql::views::shipped()).await.unwrap();
+    for seed in 100..104 {
+        let log = random_log(RandomLog { seed, reports: 400, start: START, outage: false });
+        let alone = messages(&views, &log, 1).await;
+        for epochs_per_run in [3, 64, 100_000] {
+            assert!(
+                messages(&views, &log, epochs_per_run).await == alone,
+                "seed {seed}, {epochs_per_run} epochs a run"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_would_not_merge_is_refused_with_the_way_out() {
+    let refusals = [
+        ("select site, avg(gross_ms) as a from sessions group by site", "avg does not merge"),
+        ("select site, sum(gross_ms) / count(*) as a from sessions group by site", "compute when reading"),
+        ("select site, count(distinct user_id) as users from sessions group by site", "does not add up over epochs"),
+        ("select site, max(gross_ms) as a from plays group by site", "take back earlier ones"),
+        ("select site, last_value(device order by event_time) as a from sessions group by site", "order by ordinal"),
+        ("select site from sessions", "aggregates with group by"),
+        ("select sum(gross_ms) as a from sessions group by site", "it is the table's key"),
+        ("select site, sum(gross_ms) as a from sessions group by site order by site", "order by"),
+        (
+            "select s.site, sum(s.gross_ms) as a from sessions s join plays p on s.site = p.site group by s.site",
+            "reads one relation",
+        ),
+        ("select site, sum(wall_ms) as a from nothing group by site", "nothing"),
+        ("select site, sum(cast(gross_ms as double)) as a from sessions group by site", "floats do not add up exactly"),
+    ];
+    for (query, reason) in refusals {
+        let text = format!("create materialized view refused as {query}");
+        let source = sql::views::ViewSource { file: "refused.sql".into(), text };
+        let error = Views::plan(&[source]).await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(reason) && error.starts_with("view refused.sql"), "{query}: {error}");
+    }
+}
