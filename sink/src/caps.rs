@@ -1,0 +1,36 @@
+//! Every limit of this crate.
+
+use std::time::Duration;
+
+/// A flush is due at this many merged rows, unless told otherwise.
+pub const FLUSH_ROWS: usize = 20_000;
+
+/// Rows per statement: what PostgreSQL and YugabyteDB both take well (more gained nothing, and holds locks longer).
+pub const ROWS_PER_STATEMENT: usize = 1_000;
+
+/// Messages per poll: between two polls nothing is flushed.
+pub const RECORDS_PER_POLL: usize = 32;
+
+/// How long a poll waits when nothing is due: how soon a stop is seen.
+pub const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// Epochs that may wait for a missing one, per partition: at one a second, a quarter of an hour.
+pub const WAITING_EPOCHS: usize = 1_024;
+
+/// Bytes of messages that may wait, per partition.
+pub const WAITING_BYTES: usize = 64 << 20;
+
+/// First pause before a transaction is tried again; doubles.
+pub const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+
+/// After so many tries the database counts as away: not ready, and tried at [`AWAY_BACKOFF`].
+pub const QUICK_TRIES: u32 = 10;
+
+/// Pause between tries while the database is away.
+pub const AWAY_BACKOFF: Duration = Duration::from_secs(1);
+
+/// A transaction without an answer for this long is taken for lost, its outcome unknown.
+pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a connection may take to be made.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

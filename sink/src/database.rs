@@ -1,0 +1,128 @@
+//! The way to the database: the pool, and patience. Which failures pass by themselves is decided here; what is asked of
+//! the database is not.
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use metrics::counter;
+use service::{Component, Stop};
+use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
+
+use crate::{DatabaseError, caps, meters};
+
+/// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
+/// statements (and which YugabyteDB's connection manager takes badly).
+pub fn pool(url: &str, size: usize) -> Result<Pool, DatabaseError> {
+    let config: tokio_postgres::Config = url.parse().map_err(DatabaseError::Url)?;
+    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+    let pool = Pool::builder(manager)
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .create_timeout(Some(caps::CONNECT_TIMEOUT))
+        .wait_timeout(Some(caps::CONNECT_TIMEOUT))
+        .build()?;
+    Ok(pool)
+}
+
+/// Runs `operation` until it succeeds or fails for good; `None` when told to stop before. Nothing is lost by waiting:
+/// the log has everything.
+pub(crate) async fn persistently<T>(
+    what: &'static str,
+    database: &Component,
+    stop: &Stop,
+    mut operation: impl AsyncFnMut() -> Result<T, DatabaseError>,
+) -> Result<Option<T>, DatabaseError> {
+    let mut backoff = caps::FIRST_BACKOFF;
+    for tried in 1_u32.. {
+        let error = match operation().await {
+            Ok(done) => {
+                database.ready();
+                return Ok(Some(done));
+            }
+            Err(error) if is_passing(&error) => error,
+            Err(error) => return Err(error),
+        };
+        counter!(meters::RETRIES).increment(1);
+        if tried == caps::QUICK_TRIES {
+            tracing::warn!(%error, what, "the database is away; trying on");
+            database.not_ready(format!("{what}: {error}"));
+        } else {
+            tracing::debug!(%error, what, tried, "the database failed; trying again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff) => {}
+            () = stop.requested(), if tried >= caps::QUICK_TRIES => return Ok(None),
+        }
+        backoff = if tried < caps::QUICK_TRIES { backoff * 2 } else { caps::AWAY_BACKOFF };
+    }
+    Ok(None)
+}
+
+/// Whether trying again can help.
+pub(crate) fn is_passing(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::TimedOut | DatabaseError::Pool(PoolError::Timeout(_)) => true,
+        DatabaseError::Query(error) | DatabaseError::Pool(PoolError::Backend(error)) => match error.as_db_error() {
+            Some(said) => is_passing_code(said.code(), said.message()),
+            None => is_lost(error),
+        },
+        _ => false,
+    }
+}
+
+/// What the server said, by its code. An unknown internal error may be anything, so it is not repeated.
+fn is_passing_code(code: &SqlState, message: &str) -> bool {
+    let conflict = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+    let ended = [SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, SqlState::QUERY_CANCELED];
+    // 08: connection, 53: out of a resource, 57P: the server stops, starts or has crashed.
+    let passing_classes = ["08", "53", "57P"];
+    let schema_changed = code.code() == "XX000" && {
+        let message = message.to_lowercase();
+        message.contains("schema version mismatch")
+            || message.contains("catalog version mismatch")
+            || (message.contains("catalog snapshot") && message.contains("invalidated"))
+    };
+    conflict.contains(code)
+        || ended.contains(code)
+        || passing_classes.iter().any(|class| code.code().starts_with(class))
+        || schema_changed
+}
+
+/// Whether the connection broke, or could not be made.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    error.is_closed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_repeated() {
+        let cases = [
+            ("40001", "", true),
+            ("40P01", "", true),
+            ("25P03", "", true),
+            ("57P01", "terminating connection", true),
+            ("57P03", "the database system is starting up", true),
+            ("08006", "", true),
+            ("53300", "too many clients", true),
+            ("XX000", "schema version mismatch for table x: expected 5, got 4", true),
+            ("XX000", "The catalog snapshot used for this transaction has been invalidated", true),
+            ("XX000", "something else", false),
+            ("42703", "column does not exist", false),
+            ("25P02", "", false),
+            ("22003", "bigint out of range", false),
+            ("28P01", "password authentication failed", false),
+        ];
+        for (code, message, expected) in cases {
+            assert_eq!(is_passing_code(&SqlState::from_code(code), message), expected, "{code} {message}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What ends a sink, one line each, with the way out.
+
+use deadpool_postgres::PoolError;
+
+use crate::chain::ChainError;
+use crate::merge::MergeError;
+
+/// Why a sink cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// A message that is no partial.
+    #[error("partials partition {partition} offset {offset}: {source}")]
+    Codec {
+        /// Partition.
+        partition: u32,
+        /// Offset on `partials`.
+        offset: u64,
+        /// What is wrong.
+        source: sql::codec::CodecError,
+    },
+    /// A message that does not belong here.
+    #[error(
+        "partials partition {partition} offset {offset} is of pipeline {pipeline:?} partition {claimed}: give each pipeline a topic prefix of its own"
+    )]
+    Stranger {
+        /// Partition.
+        partition: u32,
+        /// Offset on `partials`.
+        offset: u64,
+        /// Pipeline it names.
+        pipeline: String,
+        /// Partition it names.
+        claimed: u32,
+    },
+    /// The chain of epochs is broken.
+    #[error("partition {partition}, partials offset {offset}: {source}")]
+    Chain {
+        /// Partition.
+        partition: u32,
+        /// Offset on `partials`.
+        offset: u64,
+        /// How.
+        source: ChainError,
+    },
+    /// Rows that cannot be merged.
+    #[error("partition {partition}, partials offset {offset}: {source}")]
+    Merge {
+        /// Partition.
+        partition: u32,
+        /// Offset on `partials`.
+        offset: u64,
+        /// Why.
+        source: MergeError,
+    },
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] topic::LogError),
+    /// The database refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Told to stop before the database answered.
+    #[error("stopped while waiting for the database")]
+    Stopped,
+}
+
+/// What the database, or the way to it, answered.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// No connection.
+    #[error("no connection to the database: {0}")]
+    Pool(#[from] PoolError),
+    /// A statement failed.
+    #[error("the database refused: {0}{detail}", detail = detail(.0))]
+    Query(#[from] tokio_postgres::Error),
+    /// No answer.
+    #[error("the database did not answer in time")]
+    TimedOut,
+    /// The URL is none.
+    #[error("the database URL is not usable: {0}")]
+    Url(tokio_postgres::Error),
+    /// The pool could not be made.
+    #[error("the connection pool could not be made: {0}")]
+    Build(#[from] deadpool_postgres::BuildError),
+}
+
+/// What a server said, which the error's own text leaves out.
+fn detail(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map(|said| format!(" ({}: {})", said.code().code(), said.message())).unwrap_or_default()
+}

@@ -1,0 +1,33 @@
+//! From the topic `partials` into the tables, each epoch exactly once. The guard is `progress.next_offset`: a
+//! transaction begins by moving it from the first offset of what it writes to the last, and is nothing when somebody else
+//! has moved it. The sink knows no view and no table; it writes what the messages say, and never reads heartbeats.
+
+pub mod caps;
+pub mod chain;
+mod database;
+mod error;
+pub mod merge;
+mod meters;
+mod progress;
+mod run;
+mod transaction;
+mod upsert;
+
+pub use database::pool;
+pub use error::{DatabaseError, SinkError};
+pub use run::run;
+
+/// What a sink is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Topic it reads; partition p carries the epochs of partition p of `heartbeats`.
+    pub partials_topic: String,
+    /// Consumer group, which shares the partitions among sinks.
+    pub group: String,
+    /// Pipeline it writes for; messages of another one are refused.
+    pub pipeline: String,
+    /// A transaction is due this long after its first message, in ms.
+    pub flush_ms: u64,
+    /// ... or at this many merged rows.
+    pub flush_rows: usize,
+}

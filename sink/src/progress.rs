@@ -1,0 +1,85 @@
+//! `progress` as the sink reads it: where each partition stands, and where to read on. It is moved only in `transaction`.
+
+use std::sync::{Arc, Mutex};
+
+use deadpool_postgres::Pool;
+use service::{Component, Stop};
+use tokio::runtime::Handle;
+use topic::{Assignment, Position, Start};
+
+use crate::database::persistently;
+use crate::{DatabaseError, SinkError};
+
+/// One partition's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) partition: u32,
+    pub(crate) next_offset: u64,
+    pub(crate) fingerprint: String,
+    pub(crate) partials_offset: u64,
+}
+
+/// A row is made the first time a partition is seen, so that the guard has something to move.
+const MAKE: &str = "insert into watchbeat.progress (pipeline, partition)
+    select $1, p from unnest($2::bigint[]) as p on conflict (pipeline, partition) do nothing";
+
+const READ: &str = "select partition, next_offset, fingerprint, partials_offset from watchbeat.progress
+    where pipeline = $1 and partition = any($2::bigint[]) order by partition";
+
+/// The rows of `partitions`.
+pub(crate) async fn read(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Vec<Progress>, DatabaseError> {
+    let client = pool.get().await?;
+    let numbers: Vec<i64> = partitions.iter().copied().map(i64::from).collect();
+    client.execute(MAKE, &[&pipeline, &numbers]).await?;
+    let rows = client.query(READ, &[&pipeline, &numbers]).await?;
+    let progress = |row: &tokio_postgres::Row| Progress {
+        partition: u32::try_from(row.get::<_, i64>(0)).expect("only the partitions asked for come back"),
+        next_offset: row.get::<_, i64>(1).cast_unsigned(),
+        fingerprint: row.get(2),
+        partials_offset: row.get::<_, i64>(3).cast_unsigned(),
+    };
+    Ok(rows.iter().map(progress).collect())
+}
+
+/// What became of the assignment, in order.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Assigned(Progress),
+    Revoked(u32),
+}
+
+/// Changes that the polling thread leaves for itself.
+pub(crate) type Changes = Arc<Mutex<Vec<Change>>>;
+
+/// Answers where to start with what `progress` says.
+pub(crate) struct FromProgress {
+    pub(crate) pool: Pool,
+    pub(crate) pipeline: String,
+    pub(crate) runtime: Handle,
+    pub(crate) database: Component,
+    pub(crate) stop: Stop,
+    pub(crate) changes: Changes,
+}
+
+impl Assignment for FromProgress {
+    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, Box<dyn std::error::Error + Send + Sync>> {
+        let reading = persistently("reading progress", &self.database, &self.stop, async || {
+            read(&self.pool, &self.pipeline, partitions).await
+        });
+        let rows = self.runtime.block_on(reading)?.ok_or(SinkError::Stopped)?;
+        let mut changes = self.changes.lock().expect("nobody panics holding it");
+        let mut positions = Vec::with_capacity(rows.len());
+        for row in rows {
+            let is_new = row.next_offset == 0 && row.partials_offset == 0;
+            let start = if is_new { Start::Earliest } else { Start::Offset(row.partials_offset) };
+            positions.push(Position { partition: row.partition, start });
+            changes.push(Change::Assigned(row));
+        }
+        Ok(positions)
+    }
+
+    fn revoked(&mut self, partitions: &[u32]) {
+        let mut changes = self.changes.lock().expect("nobody panics holding it");
+        changes.extend(partitions.iter().copied().map(Change::Revoked));
+    }
+}

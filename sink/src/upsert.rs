@@ -1,0 +1,134 @@
+//! Merged rows as statements: `insert … select from unnest(…) on conflict do update`, one statement per table however many
+//! rows, prepared once. Builds text and parameters; runs nothing. Names need no check here: the codec takes identifiers only.
+
+use std::error::Error;
+
+use bytes::{BufMut, BytesMut};
+use sql::partial::{Kind, Role};
+use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
+
+use crate::merge::{MergedColumn, MergedTable, Values};
+
+/// Tables whose rows many partitions write, in the order in which they are written: last, so that their locks are short.
+const HOT_TABLES: [&str; 6] =
+    ["video_minutes", "title_hours", "video_retention", "ad_hours", "ad_reach", "ledger_minutes"];
+
+/// Milliseconds from 1970 to 2000, where PostgreSQL's time begins.
+const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
+
+/// One parameter of a statement: a column's values.
+pub(crate) type Array<'a> = Box<dyn ToSql + Sync + 'a>;
+
+/// The place of a table in the one order in which every sink writes them.
+pub(crate) fn write_order(name: &str) -> (usize, &str) {
+    (HOT_TABLES.iter().position(|hot| *hot == name).map_or(0, |place| place + 1), name)
+}
+
+/// Inserts rows, or merges them into those that are there.
+pub(crate) fn upsert(table: &MergedTable) -> String {
+    let stored: Vec<&MergedColumn> = stored(table).collect();
+    let names = join(stored.iter().map(|column| quoted(column)), ", ");
+    let keys = join(keys(table).map(quoted), ", ");
+    let sets = join(stored.iter().filter(|column| column.role != Role::Key).map(|column| set(column)), ", ");
+    let action = if sets.is_empty() { "nothing".to_owned() } else { format!("update set {sets}") };
+    let arrays = arrays(stored.iter().copied());
+    let name = &table.name;
+    format!(
+        "insert into watchbeat.{name} as t ({names}) select * from unnest({arrays}) on conflict ({keys}) do {action}"
+    )
+}
+
+/// Deletes rows by key; with `only_zeros` those of them whose sums are all zero.
+pub(crate) fn delete(table: &MergedTable, only_zeros: bool) -> String {
+    let names = join(keys(table).map(quoted), ", ");
+    let same = join(keys(table).map(|column| format!("t.{0} = k.{0}", quoted(column))), " and ");
+    let sums = table.columns.iter().filter(|column| only_zeros && column.role == Role::Sum);
+    let zeros = join(sums.map(|column| format!(" and coalesce(t.{}, 0) = 0", quoted(column))), "");
+    let (name, arrays) = (&table.name, arrays(keys(table)));
+    format!("delete from watchbeat.{name} as t using unnest({arrays}) as k ({names}) where {same}{zeros}")
+}
+
+/// Parameters of [`upsert`] for `rows`.
+pub(crate) fn stored_arrays<'a>(table: &'a MergedTable, rows: &[u32]) -> Vec<Array<'a>> {
+    stored(table).map(|column| array(column, rows)).collect()
+}
+
+/// Parameters of [`delete`] for `rows`.
+pub(crate) fn key_arrays<'a>(table: &'a MergedTable, rows: &[u32]) -> Vec<Array<'a>> {
+    keys(table).map(|column| array(column, rows)).collect()
+}
+
+fn stored(table: &MergedTable) -> impl Iterator<Item = &MergedColumn> {
+    table.columns.iter().filter(|column| column.role != Role::Op)
+}
+
+fn keys(table: &MergedTable) -> impl Iterator<Item = &MergedColumn> {
+    table.columns.iter().filter(|column| column.role == Role::Key)
+}
+
+/// How the value that is there meets the new one; a null on either side is nothing, except to a replacement.
+fn set(column: &MergedColumn) -> String {
+    let name = quoted(column);
+    match column.role {
+        Role::Sum => format!("{name} = coalesce(t.{name} + excluded.{name}, t.{name}, excluded.{name})"),
+        Role::Or => format!("{name} = coalesce(t.{name} or excluded.{name}, t.{name}, excluded.{name})"),
+        Role::Min => format!("{name} = least(t.{name}, excluded.{name})"),
+        Role::Max => format!("{name} = greatest(t.{name}, excluded.{name})"),
+        Role::Replace | Role::Key | Role::Op => format!("{name} = excluded.{name}"),
+    }
+}
+
+/// In quotes, for names such as `to` that are words of SQL.
+fn quoted(column: &MergedColumn) -> String {
+    format!("\"{}\"", column.name)
+}
+
+fn arrays<'a>(columns: impl Iterator<Item = &'a MergedColumn>) -> String {
+    let array = |(index, column): (usize, &MergedColumn)| {
+        let kind = match column.kind {
+            Kind::Integer => "bigint",
+            Kind::Timestamp => "timestamptz",
+            Kind::Text => "text",
+            Kind::Boolean => "boolean",
+        };
+        format!("${}::{kind}[]", index + 1)
+    };
+    join(columns.enumerate().map(array), ", ")
+}
+
+fn array<'a>(column: &'a MergedColumn, rows: &[u32]) -> Array<'a> {
+    let some = |row: &u32| (!column.nulls[*row as usize]).then_some(*row as usize);
+    match &column.values {
+        Values::Integers(values) if column.kind == Kind::Timestamp => {
+            Box::new(rows.iter().map(|row| some(row).map(|row| Millis(values[row]))).collect::<Vec<_>>())
+        }
+        Values::Integers(values) => {
+            Box::new(rows.iter().map(|row| some(row).map(|row| values[row])).collect::<Vec<_>>())
+        }
+        Values::Texts(values) => {
+            Box::new(rows.iter().map(|row| some(row).map(|row| values[row].as_str())).collect::<Vec<_>>())
+        }
+        Values::Booleans(values) => {
+            Box::new(rows.iter().map(|row| some(row).map(|row| values[row])).collect::<Vec<_>>())
+        }
+    }
+}
+
+fn join(parts: impl Iterator<Item = String>, separator: &str) -> String {
+    parts.collect::<Vec<_>>().join(separator)
+}
+
+/// Milliseconds since 1970 as `timestamptz`, exactly: in integers all the way.
+#[derive(Debug)]
+struct Millis(i64);
+
+impl ToSql for Millis {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let micros = self.0.checked_sub(POSTGRES_EPOCH_MS).and_then(|ms| ms.checked_mul(1_000));
+        out.put_i64(micros.ok_or("a time is outside what the database can hold")?);
+        Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
