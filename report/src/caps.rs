@@ -1,0 +1,15 @@
+//! Every limit of this crate.
+
+use std::time::Duration;
+
+/// How often the database is asked whether it is there.
+pub const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// An answer that takes longer is given up.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Rows of one kind in an answer: ten weeks of minutes.
+pub const ROWS: i64 = 100_800;
+
+/// Bytes of an id.
+pub const ID_BYTES: usize = 128;

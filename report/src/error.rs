@@ -1,0 +1,46 @@
+//! What a request can end in besides its answer, as status and JSON. Details of the database go to the log, not to the asker.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A parameter that makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Nothing is known of what was asked for.
+    #[error("nothing is known of this {0}")]
+    Unknown(&'static str),
+    /// No such resource.
+    #[error("there is no such path: ask /v1/users/{{user}}/videos/{{video}} or /v1/videos/{{video}}")]
+    NoSuchPath,
+    /// No connection.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[from] deadpool_postgres::PoolError),
+    /// The database refused.
+    #[error("the database failed: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    /// The database takes its time.
+    #[error("the database did not answer in time")]
+    TooSlow,
+}
+
+impl IntoResponse for ReportError {
+    fn into_response(self) -> Response {
+        let (status, code, detail) = match &self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request", self.to_string()),
+            Self::Unknown(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
+            Self::Unreachable(_) | Self::Database(_) | Self::TooSlow => {
+                tracing::warn!(error = %self, "a report could not be answered");
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer now: ask again".into())
+            }
+        };
+        let body = Json(serde_json::json!({ "code": code, "detail": detail }));
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => (status, [(header::RETRY_AFTER, "1")], body).into_response(),
+            _ => (status, body).into_response(),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How far the tables are complete: part of every answer, read in the same snapshot.
+
+use std::collections::BTreeMap;
+
+use deadpool_postgres::{Client, Pool, Transaction};
+use serde::Serialize;
+use tokio_postgres::IsolationLevel;
+
+use crate::{ReportError, caps};
+
+/// One pipeline.
+#[derive(Debug, Serialize)]
+pub(crate) struct CompleteTo {
+    /// Log time up to which all partitions are in, in ms.
+    clock: i64,
+    /// Records of each partition that are in.
+    next_offsets: BTreeMap<i64, i64>,
+}
+
+/// A connection, and the id checked on the way.
+pub(crate) async fn client(pool: &Pool) -> Result<Client, ReportError> {
+    Ok(pool.get().await?)
+}
+
+/// All that an answer reads is of one moment.
+pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, ReportError> {
+    let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    Ok(builder.start().await?)
+}
+
+/// Per pipeline, the least clock and all offsets.
+pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<String, CompleteTo>, ReportError> {
+    let mut pipelines = BTreeMap::new();
+    for row in snapshot.query(sql::queries::PROGRESS, &[]).await? {
+        let clock: i64 = row.get(3);
+        let pipeline: &mut CompleteTo =
+            pipelines.entry(row.get(0)).or_insert_with(|| CompleteTo { clock, next_offsets: BTreeMap::new() });
+        pipeline.clock = pipeline.clock.min(clock);
+        pipeline.next_offsets.insert(row.get(1), row.get(2));
+    }
+    Ok(pipelines)
+}
+
+/// Refuses what can be no id, before the database sees it.
+pub(crate) fn check_id(what: &str, id: &str) -> Result<(), ReportError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if id.is_empty() || id.len() > caps::ID_BYTES || !id.bytes().all(is_plain) {
+        let limit = caps::ID_BYTES;
+        return Err(ReportError::BadRequest(format!("{what} is no id: 1 to {limit} of letters, digits and . _ : -")));
+    }
+    Ok(())
+}

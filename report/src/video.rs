@@ -1,0 +1,144 @@
+//! `GET /v1/videos/{video}?from=&to=`: how a title fares, in the hours, minutes and days that start in `[from, to)`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use deadpool_postgres::Pool;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
+
+use crate::interval::instant_ms;
+use crate::progress::{self, CompleteTo};
+use crate::{ReportError, caps};
+
+/// The answer. Times and durations in ms.
+#[derive(Debug, Serialize)]
+pub(crate) struct Video {
+    site: String,
+    video_id: String,
+    from: Option<i64>,
+    to: Option<i64>,
+    totals: Consumption,
+    territories: BTreeMap<String, Consumption>,
+    minutes: Vec<Minute>,
+    retention: Vec<Bucket>,
+    complete_to: BTreeMap<String, CompleteTo>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Consumption {
+    gross_ms: i64,
+    qualified_ms: i64,
+    wall_ms: i64,
+    starts: i64,
+    views: i64,
+    completes: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Minute {
+    minute: i64,
+    watch_ms: i64,
+    viewers: i64,
+}
+
+/// Ten seconds of content, from `bucket * 10` s.
+#[derive(Debug, Serialize)]
+struct Bucket {
+    bucket: i64,
+    gross_ms: i64,
+}
+
+/// The query string.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Parameters {
+    site: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub(crate) async fn answer(
+    State(pool): State<Pool>,
+    Path(video): Path<String>,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Video>, ReportError> {
+    let Query(parameters) = parameters.map_err(|error| ReportError::BadRequest(error.body_text()))?;
+    let site = parameters.site.unwrap_or_else(|| "default".to_owned());
+    progress::check_id("site", &site)?;
+    progress::check_id("video", &video)?;
+    let bound = |what: &str, text: Option<String>| {
+        let refuse = |text: String| ReportError::BadRequest(format!("{what}={text} is neither ISO 8601 nor ms"));
+        text.map(|text| instant_ms(&text).ok_or_else(|| refuse(text))).transpose()
+    };
+    let (from, to) = (bound("from", parameters.from)?, bound("to", parameters.to)?);
+    if from.zip(to).is_some_and(|(from, to)| from >= to) {
+        return Err(ReportError::BadRequest("from must be before to".into()));
+    }
+    let reading = read(&pool, site, video, from, to);
+    tokio::time::timeout(caps::ANSWER_TIMEOUT, reading).await.map_err(|_| ReportError::TooSlow)?.map(Json)
+}
+
+async fn read(
+    pool: &Pool,
+    site: String,
+    video_id: String,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> Result<Video, ReportError> {
+    let (from_time, to_time) = (from.map(time), to.map(time));
+    let most = caps::ROWS + 1;
+    let mut client = progress::client(pool).await?;
+    let snapshot = progress::snapshot(&mut client).await?;
+    let is_known: bool = snapshot.query_one(sql::queries::VIDEO_KNOWN, &[&site, &video_id]).await?.get(0);
+    if !is_known {
+        return Err(ReportError::Unknown("title"));
+    }
+    let mut found: Vec<Vec<Row>> = Vec::new();
+    for query in [sql::queries::VIDEO_TERRITORIES, sql::queries::VIDEO_MINUTES, sql::queries::VIDEO_RETENTION] {
+        let rows = snapshot.query(query, &[&site, &video_id, &from_time, &to_time, &most]).await?;
+        if rows.len() as i64 > caps::ROWS {
+            let limit = caps::ROWS;
+            return Err(ReportError::BadRequest(format!("more than {limit} rows: narrow the range by from and to")));
+        }
+        found.push(rows);
+    }
+    let complete_to = progress::complete_to(&snapshot).await?;
+    snapshot.commit().await?;
+    let territories: BTreeMap<String, Consumption> =
+        found[0].iter().map(|row| (row.get(0), consumption(row))).collect();
+    let totals = territories.values().fold(Consumption::default(), sum);
+    let minute = |row: &Row| Minute { minute: row.get(0), watch_ms: row.get(1), viewers: row.get(2) };
+    let minutes = found[1].iter().map(minute).collect();
+    let retention = found[2].iter().map(|row| Bucket { bucket: row.get(0), gross_ms: row.get(1) }).collect();
+    Ok(Video { site, video_id, from, to, totals, territories, minutes, retention, complete_to })
+}
+
+fn consumption(row: &Row) -> Consumption {
+    Consumption {
+        gross_ms: row.get(1),
+        qualified_ms: row.get(2),
+        wall_ms: row.get(3),
+        starts: row.get(4),
+        views: row.get(5),
+        completes: row.get(6),
+    }
+}
+
+fn sum(left: Consumption, right: &Consumption) -> Consumption {
+    Consumption {
+        gross_ms: left.gross_ms + right.gross_ms,
+        qualified_ms: left.qualified_ms + right.qualified_ms,
+        wall_ms: left.wall_ms + right.wall_ms,
+        starts: left.starts + right.starts,
+        views: left.views + right.views,
+        completes: left.completes + right.completes,
+    }
+}
+
+/// The instant, as the driver takes it; `instant_ms` gives none before 1970.
+fn time(ms: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs())
+}

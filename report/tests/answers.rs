@@ -1,0 +1,134 @@
+//! The report API over HTTP, on a real PostgreSQL with known rows.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use deadpool_postgres::{Manager, Pool};
+use serde_json::{Value, json};
+use service::{Readiness, Stop, TaskError};
+use sql::testing::TestDatabase;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
+
+const ROWS: &str = "
+    insert into watchbeat.resume_positions values ('default', 'u', 'v', 9000, 12000, 77);
+    insert into watchbeat.watch_sessions values
+        ('default', 'u', 's1', 'v', 10, 9, 8, 7, 100, 200, true, false, 'tv', 'DE'),
+        ('default', 'u', 's2', 'v', 20, 19, 18, 17, 300, 400, false, false, null, 'ZZ'),
+        ('default', 'x', 's3', 'v', 20, 19, 18, 17, 300, 400, false, false, null, 'ZZ');
+    insert into watchbeat.watch_segments values
+        ('default', 'u', 's1', 'v', 0, 5000), ('default', 'u', 's2', 'v', 3000, 9000),
+        ('default', 'u', 's2', 'v', 10000, 12000), ('default', 'x', 's3', 'v', 0, 99000);
+    insert into watchbeat.title_hours values
+        ('default', 'v', 'DE', '2026-01-01 10:00Z', 100, 90, 80, 3, 2, 1),
+        ('default', 'v', 'FR', '2026-01-01 10:00Z', 10, 9, 8, 1, 1, 1),
+        ('default', 'v', 'DE', '2026-01-01 11:00Z', 1000, 900, 800, 30, 20, 10);
+    insert into watchbeat.video_minutes values
+        ('default', 'v', '2026-01-01 10:59Z', 50, 2), ('default', 'v', '2026-01-01 11:00Z', 60, 3);
+    insert into watchbeat.video_retention values
+        ('default', 'v', '2026-01-01Z', 0, 70), ('default', 'v', '2026-01-02Z', 0, 7), ('default', 'v', '2026-01-02Z', 1, 5);
+    insert into watchbeat.progress (pipeline, partition, next_offset, clock) values ('default', 0, 10, 500), ('default', 1, 20, 400);
+";
+
+struct World {
+    database: Option<TestDatabase>,
+    address: SocketAddr,
+    stop: Stop,
+    serving: JoinHandle<Result<(), TaskError>>,
+}
+
+impl World {
+    async fn new() -> World {
+        let database = TestDatabase::create().await;
+        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        sql::migrate::migrate(&mut client).await.unwrap();
+        client.batch_execute(ROWS).await.unwrap();
+        let manager = Manager::new(database.url().parse().unwrap(), NoTls);
+        let pool = Pool::builder(manager).max_size(2).build().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
+        let serving = tokio::spawn(report::serve(listener, pool, Readiness::new(), stop.clone()));
+        World { database: Some(database), address, stop, serving }
+    }
+
+    /// Status and JSON.
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: report\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    async fn end(self) {
+        self.stop.request();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+fn complete_to() -> Value {
+    json!({ "default": { "clock": 400, "next_offsets": { "0": 10, "1": 20 } } })
+}
+
+#[tokio::test]
+async fn a_user_gets_the_union_of_his_sessions_and_where_to_go_on() {
+    let world = World::new().await;
+    let (status, answer) = world.get("/v1/users/u/videos/v").await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["resume"], json!({ "position_ms": 9000, "furthest_ms": 12000, "event_time": 77 }));
+    assert_eq!(answer["segments"], json!([{ "from_ms": 0, "to_ms": 9000 }, { "from_ms": 10000, "to_ms": 12000 }]));
+    assert_eq!(answer["unique_ms"], json!(11000));
+    let sessions: Vec<&Value> = answer["sessions"].as_array().unwrap().iter().map(|row| &row["session_id"]).collect();
+    assert_eq!(sessions, ["s2", "s1"]);
+    assert_eq!(answer["sessions"][1]["device"], "tv");
+    assert_eq!(answer["complete_to"], complete_to());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_title_is_summed_over_the_range_asked_for() {
+    let world = World::new().await;
+    let (status, all) = world.get("/v1/videos/v").await;
+    assert_eq!(status, 200, "{all}");
+    let totals =
+        json!({ "gross_ms": 1110, "qualified_ms": 999, "wall_ms": 888, "starts": 34, "views": 23, "completes": 12 });
+    assert_eq!(all["totals"], totals);
+    assert_eq!(all["retention"], json!([{ "bucket": 0, "gross_ms": 77 }, { "bucket": 1, "gross_ms": 5 }]));
+    assert_eq!(all["complete_to"], complete_to());
+    let eleven = 1_767_265_200_000_i64;
+    for from in ["2026-01-01T11:00:00Z".to_owned(), "2026-01-01T12:00+01:00".to_owned(), eleven.to_string()] {
+        let (_, part) = world.get(&format!("/v1/videos/v?from={from}&to=2026-01-02")).await;
+        assert_eq!(part["totals"]["gross_ms"], 1000, "{from}: {part}");
+        assert_eq!(part["territories"]["DE"]["starts"], 30);
+        assert_eq!(part["minutes"], json!([{ "minute": eleven, "watch_ms": 60, "viewers": 3 }]));
+        assert_eq!(part["retention"], json!([]));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_said_in_json() {
+    let mut world = World::new().await;
+    let cases = [
+        ("/v1/videos/nobody", 404, "not_found"),
+        ("/v1/users/nobody/videos/v", 404, "not_found"),
+        ("/v1/videos/v?site=other", 404, "not_found"),
+        ("/v1/nothing", 404, "not_found"),
+        ("/v1/videos/v?from=yesterday", 400, "bad_request"),
+        ("/v1/videos/v?from=20&to=10", 400, "bad_request"),
+        ("/v1/videos/v%20w", 400, "bad_request"),
+        ("/v1/users/u/videos/v?site=", 400, "bad_request"),
+    ];
+    for (path, status, code) in cases {
+        let (found, answer) = world.get(path).await;
+        assert_eq!((found, &answer["code"]), (status, &json!(code)), "{path}: {answer}");
+    }
+    world.database = None;
+    let (status, answer) = world.get("/v1/videos/v").await;
+    assert_eq!((status, &answer["code"]), (503, &json!("unavailable")), "{answer}");
+    world.end().await;
+}
