@@ -1,0 +1,64 @@
+//! Reads the tables of the specification from the database, as the crediting model gives them.
+
+use playback::model::{Cell, Column, Kind, SHAPES, Shape, Tables};
+use tokio_postgres::{Client, Error, Row};
+
+/// Which rows to read.
+#[derive(Debug, Clone, Copy)]
+pub enum Filter<'a> {
+    /// All of the database.
+    All,
+    /// Those of a site that belong to one run: its prefix begins the user id, or the id of title or line where the
+    /// table has no users. The ledger knows neither: of it all rows of the site.
+    Run {
+        /// The site.
+        site: &'a str,
+        /// Prefix of the ids.
+        prefix: &'a str,
+    },
+}
+
+/// The rows of every table but `progress`, times as ms since the epoch.
+pub async fn read(client: &Client, filter: Filter<'_>) -> Result<Tables, Error> {
+    let mut tables = Tables::default();
+    for shape in SHAPES {
+        let (condition, parameters) = condition(shape, filter);
+        let query = format!("select {} from watchbeat.{} where {condition}", columns(shape), shape.name);
+        let parameters: Vec<_> =
+            parameters.iter().map(|text| text as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
+        for row in client.query(&query, &parameters).await? {
+            let cells = cells(shape, &row)?;
+            let (key, values) = cells.split_at(shape.key.len());
+            tables.insert(shape.name, key.to_vec(), values.to_vec());
+        }
+    }
+    Ok(tables)
+}
+
+fn condition<'a>(shape: &Shape, filter: Filter<'a>) -> (String, Vec<&'a str>) {
+    let Filter::Run { site, prefix } = filter else { return ("true".to_owned(), Vec::new()) };
+    let owner = ["user_id", "video_id", "line_id"].into_iter().find(|id| shape.key.iter().any(|(name, _)| name == id));
+    match owner {
+        Some(owner) => (format!("site = $1 and starts_with({owner}, $2)"), vec![site, prefix]),
+        None => ("site = $1".to_owned(), vec![site]),
+    }
+}
+
+fn columns(shape: &Shape) -> String {
+    let column = |(name, kind): &Column| match kind {
+        Kind::Integer => format!("{name}::bigint"),
+        Kind::Time => format!("round(extract(epoch from {name}) * 1000)::bigint"),
+        Kind::Text => format!("{name}::text"),
+        Kind::Boolean => format!("{name}::boolean"),
+    };
+    shape.key.iter().chain(shape.columns).map(column).collect::<Vec<_>>().join(", ")
+}
+
+fn cells(shape: &Shape, row: &Row) -> Result<Vec<Cell>, Error> {
+    let cell = |(index, (_, kind)): (usize, &Column)| match kind {
+        Kind::Integer | Kind::Time => Ok(row.try_get::<_, Option<i64>>(index)?.map_or(Cell::Null, Cell::Int)),
+        Kind::Text => Ok(row.try_get::<_, Option<String>>(index)?.map_or(Cell::Null, Cell::Text)),
+        Kind::Boolean => Ok(row.try_get::<_, Option<bool>>(index)?.map_or(Cell::Null, Cell::Bool)),
+    };
+    shape.key.iter().chain(shape.columns).enumerate().map(cell).collect()
+}

@@ -1,0 +1,80 @@
+//! The outcome of a run, as one line of JSON.
+
+use crate::settings::Settings;
+use crate::tally::Outcome;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a run sent, how fast it was taken, and whether the tables say what was played.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// Prefix of the run's ids.
+    pub run: String,
+    /// Viewers at the same time.
+    pub viewers: u32,
+    /// What made them.
+    pub seed: u64,
+    /// Real time in which they sent.
+    pub seconds: f64,
+    /// Requests answered with 202.
+    pub requests: u64,
+    /// Reports that the gateway accepted, copies among them.
+    pub accepted: u64,
+    /// Reports that it refused, by code.
+    pub rejected: BTreeMap<String, u64>,
+    /// Accepted reports that were sent again on purpose.
+    pub duplicates_sent: u64,
+    /// Tries after a failed one.
+    pub retries: u64,
+    /// Reports given up at the stop.
+    pub undelivered: u64,
+    /// From the intended send time to the answer.
+    pub latency_ms: Latencies,
+    /// Whether the tables were compared.
+    pub verified: bool,
+    /// Where they differ from what was played.
+    pub differences: Vec<String>,
+}
+
+/// Latencies in ms, from the intended send time: a slow answer counts for the requests that it held up too.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[allow(missing_docs)]
+pub struct Latencies {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+impl Verdict {
+    pub(crate) fn new(settings: &Settings, run: String, seconds: f64, outcome: &Outcome) -> Verdict {
+        let ms = |quantile| outcome.latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+        Verdict {
+            run,
+            viewers: settings.viewers,
+            seed: settings.seed,
+            seconds,
+            requests: outcome.requests,
+            accepted: outcome.accepted_count,
+            rejected: outcome.rejected.clone(),
+            duplicates_sent: outcome.duplicates,
+            retries: outcome.retries,
+            undelivered: outcome.undelivered,
+            latency_ms: Latencies { p50: ms(0.5), p99: ms(0.99), p999: ms(0.999), max: ms(1.0) },
+            verified: false,
+            differences: Vec::new(),
+        }
+    }
+
+    /// Whether everything was taken, and the tables, if they were compared, are right.
+    pub fn passed(&self) -> bool {
+        self.rejected.is_empty() && self.undelivered == 0 && self.differences.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
