@@ -1,0 +1,141 @@
+//! `watchbeat catalogue import`: titles, licences and ad lines from CSV or JSON into the catalogue tables. All rows or
+//! none: one statement.
+
+use crate::flags::DatabaseFlags;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(crate) struct CatalogueFlags {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add rows, and replace those whose key is there already
+    Import {
+        /// The table
+        table: CatalogueTable,
+        /// CSV with a header line, or a JSON array of objects; by the file's ending
+        file: PathBuf,
+        #[command(flatten)]
+        database: DatabaseFlags,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum CatalogueTable {
+    /// video_id, title, duration_ms, licensor_id
+    Videos,
+    /// licensor_id, video_id, territory, valid_from, valid_to, rate_micros_per_hour, min_view
+    Licences,
+    /// line_id, advertiser_id, name
+    AdLines,
+}
+
+/// Name, columns with their types, and key of a catalogue table.
+struct Shape {
+    name: &'static str,
+    columns: &'static [(&'static str, &'static str)],
+    key: &'static [&'static str],
+}
+
+impl CatalogueTable {
+    fn shape(self) -> Shape {
+        match self {
+            CatalogueTable::Videos => Shape {
+                name: "videos",
+                columns: &[("video_id", "text"), ("title", "text"), ("duration_ms", "bigint"), ("licensor_id", "text")],
+                key: &["video_id"],
+            },
+            CatalogueTable::Licences => Shape {
+                name: "licences",
+                columns: &[
+                    ("licensor_id", "text"),
+                    ("video_id", "text"),
+                    ("territory", "text"),
+                    ("valid_from", "timestamptz"),
+                    ("valid_to", "timestamptz"),
+                    ("rate_micros_per_hour", "bigint"),
+                    ("min_view", "boolean"),
+                ],
+                key: &["video_id", "licensor_id", "territory", "valid_from"],
+            },
+            CatalogueTable::AdLines => Shape {
+                name: "ad_lines",
+                columns: &[("line_id", "text"), ("advertiser_id", "text"), ("name", "text")],
+                key: &["line_id"],
+            },
+        }
+    }
+}
+
+impl Shape {
+    /// One statement that takes all rows as one JSON array.
+    fn upsert(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
+        let typed: Vec<_> = self.columns.iter().map(|(name, sql_type)| format!("{name} {sql_type}")).collect();
+        let updates: Vec<_> = names
+            .iter()
+            .filter(|name| !self.key.contains(name))
+            .map(|name| format!("{name} = excluded.{name}"))
+            .collect();
+        format!(
+            "insert into watchbeat.{} ({names}) select {names} from jsonb_to_recordset($1) as rows ({}) on conflict ({}) do update set {}",
+            self.name,
+            typed.join(", "),
+            self.key.join(", "),
+            updates.join(", "),
+            names = names.join(", "),
+        )
+    }
+}
+
+pub(crate) async fn run(flags: CatalogueFlags) -> Result<ExitCode> {
+    let Action::Import { table, file, database } = flags.action;
+    let shape = table.shape();
+    let rows = read(&file, &shape)?;
+    let client = sql::migrate::connect(&database.database_url).await.context("cannot reach the database")?;
+    let count = client
+        .execute(&shape.upsert(), &[&Value::Array(rows)])
+        .await
+        .with_context(|| format!("nothing of {} was imported", file.display()))?;
+    tracing::info!(table = shape.name, rows = count, "imported");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path, shape: &Shape) -> Result<Vec<Value>> {
+    let named = || format!("cannot read {}", file.display());
+    let rows = match file.extension().and_then(|ending| ending.to_str()) {
+        Some("json") => {
+            let text = std::fs::read_to_string(file).with_context(named)?;
+            serde_json::from_str::<Vec<Map<String, Value>>>(&text)
+                .with_context(|| format!("{} is no JSON array of objects", file.display()))?
+        }
+        Some("csv") => {
+            let mut reader = csv::Reader::from_path(file).with_context(named)?;
+            reader.deserialize::<Map<String, Value>>().collect::<Result<_, _>>().with_context(named)?
+        }
+        _ => bail!("{}: the name must end in .csv or .json", file.display()),
+    };
+    rows.into_iter()
+        .enumerate()
+        .map(|(index, row)| checked(row, shape).with_context(|| format!("row {} of {}", index + 1, file.display())))
+        .collect()
+}
+
+/// The row with empty fields as null; refused when it has a column that the table has not.
+fn checked(row: Map<String, Value>, shape: &Shape) -> Result<Value> {
+    let unknown = row.keys().find(|name| shape.columns.iter().all(|(column, _)| column != name));
+    if let Some(name) = unknown {
+        let columns: Vec<_> = shape.columns.iter().map(|(column, _)| *column).collect();
+        bail!("there is no column {name}; {} has {}", shape.name, columns.join(", "));
+    }
+    let empty_is_null = |value| if value == Value::String(String::new()) { Value::Null } else { value };
+    Ok(Value::Object(row.into_iter().map(|(name, value)| (name, empty_is_null(value))).collect()))
+}

@@ -1,0 +1,176 @@
+//! The flags that several roles share, and what they make: a log, a database URL, an admin port.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use topic::{KafkaSettings, Log, TopicSpec};
+
+/// Bytes of the largest message on the topic of partials, 16 MiB: an epoch of 4,096 records fits by far.
+const PARTIALS_MESSAGE_BYTES: u32 = 16 << 20;
+/// Bytes of the largest message on the other topics, 1 MiB.
+const MESSAGE_BYTES: u32 = 1 << 20;
+const DAY_MS: i64 = 86_400_000;
+
+/// How to reach Kafka, and which topics are meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogFlags {
+    /// Kafka brokers to begin with, HOST:PORT separated by commas
+    #[arg(long, env = "WATCHBEAT_BROKERS")]
+    pub(crate) brokers: String,
+    /// Setting of the Kafka client (librdkafka's name), such as security.protocol=SASL_SSL; may be repeated
+    #[arg(long = "kafka-setting", env = "WATCHBEAT_KAFKA_SETTINGS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = key_value, hide_env_values = true)]
+    pub(crate) kafka_settings: Vec<(String, String)>,
+    /// Begins the name of every topic: heartbeats, partials, late, dead_letters
+    #[arg(long, env = "WATCHBEAT_TOPIC_PREFIX", default_value = "")]
+    pub(crate) topic_prefix: String,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl LogFlags {
+    /// The log they name.
+    pub(crate) fn log(&self) -> Result<Log> {
+        let settings = KafkaSettings { brokers: self.brokers.clone(), client: self.kafka_settings.clone() };
+        Ok(Log::kafka(&settings)?)
+    }
+
+    /// The topics they name.
+    pub(crate) fn topics(&self) -> Topics {
+        Topics::with_prefix(&self.topic_prefix)
+    }
+}
+
+/// The names of the topics.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics {
+    pub(crate) heartbeats: String,
+    pub(crate) partials: String,
+    pub(crate) late: String,
+    pub(crate) dead_letters: String,
+}
+
+impl Topics {
+    /// The topics whose names begin with `prefix`.
+    pub(crate) fn with_prefix(prefix: &str) -> Topics {
+        let name = |name: &str| format!("{prefix}{name}");
+        Topics {
+            heartbeats: name("heartbeats"),
+            partials: name("partials"),
+            late: name("late"),
+            dead_letters: name("dead_letters"),
+        }
+    }
+
+    /// Makes them where they are missing.
+    pub(crate) async fn create(&self, log: &Log, partitions: u32, replication: u16) -> Result<()> {
+        let topics = [
+            (&self.heartbeats, partitions, 7 * DAY_MS, MESSAGE_BYTES),
+            (&self.partials, partitions, 7 * DAY_MS, PARTIALS_MESSAGE_BYTES),
+            (&self.late, partitions, 30 * DAY_MS, MESSAGE_BYTES),
+            (&self.dead_letters, 1, 30 * DAY_MS, MESSAGE_BYTES),
+        ];
+        for (name, partitions, retention_ms, max_message_bytes) in topics {
+            log.create_topic(&TopicSpec {
+                name: name.clone(),
+                partitions,
+                replication,
+                retention_ms,
+                max_message_bytes,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// How to reach the database.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DatabaseFlags {
+    /// Database, postgres://USER:PASSWORD@HOST:PORT/NAME: YugabyteDB or PostgreSQL 15 and later
+    #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database_url: String,
+}
+
+/// What every long-running role has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdminFlags {
+    /// Address of /livez, /readyz and /metrics; port 0 takes a free one
+    #[arg(long, env = "WATCHBEAT_ADMIN_LISTEN", default_value = "127.0.0.1:8082", value_name = "ADDR")]
+    pub(crate) admin_listen: SocketAddr,
+    /// Time that open work gets to end after SIGTERM; ms
+    #[arg(long, env = "WATCHBEAT_DRAIN_MS", default_value_t = 25_000, value_name = "MS")]
+    pub(crate) drain_ms: u64,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TelemetryFlags {
+    /// Which events are logged to standard error: LEVEL, or LEVEL,CRATE=LEVEL,…
+    #[arg(long, env = "WATCHBEAT_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    pub(crate) log: String,
+    /// Log one JSON object a line
+    #[arg(long, env = "WATCHBEAT_LOG_JSON", global = true)]
+    pub(crate) log_json: bool,
+}
+
+/// What decides the output of a pipeline, besides its log.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PipelineFlags {
+    /// Name of the pipeline: its consumer group, its progress, its snapshots
+    #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = "main")]
+    pub(crate) pipeline: String,
+    /// A point report waits at most this long for the reports before it; ms of log time
+    #[arg(long, env = "WATCHBEAT_POINT_WAIT_MS", default_value_t = 60_000, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=3_600_000))]
+    pub(crate) point_wait_ms: i64,
+    /// A report that comes this long after its event time is late; ms
+    #[arg(long, env = "WATCHBEAT_LATENESS_MS", default_value_t = DAY_MS, value_name = "MS", value_parser = clap::value_parser!(i64).range(60_000..=30 * DAY_MS))]
+    pub(crate) lateness_ms: i64,
+    /// Time between two snapshots of a partition; ms
+    #[arg(long, env = "WATCHBEAT_SNAPSHOT_MS", default_value_t = 60_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..))]
+    pub(crate) snapshot_ms: u64,
+    /// Folder of more continuous views, *.sql, beside those that are built in
+    #[arg(long, env = "WATCHBEAT_VIEWS", value_name = "DIR")]
+    pub(crate) views: Option<PathBuf>,
+}
+
+impl PipelineFlags {
+    /// The settings of a processor of this pipeline.
+    pub(crate) fn processor(&self, topics: &Topics) -> Result<processor::Settings> {
+        if self.point_wait_ms > self.lateness_ms {
+            bail!("--point-wait-ms must not be above --lateness-ms");
+        }
+        let parameters =
+            playback::kernel::Parameters { lateness_ms: self.lateness_ms, point_wait_ms: self.point_wait_ms };
+        Ok(processor::Settings {
+            heartbeats_topic: topics.heartbeats.clone(),
+            partials_topic: topics.partials.clone(),
+            late_topic: topics.late.clone(),
+            group: format!("watchbeat-{}-process", self.pipeline),
+            pipeline: self.pipeline.clone(),
+            parameters,
+            epoch_ms: processor::EPOCH_MS,
+            snapshot_every: std::time::Duration::from_millis(self.snapshot_ms),
+            views: self.view_sources()?,
+        })
+    }
+
+    /// The built-in views and those of the folder, by file name.
+    pub(crate) fn view_sources(&self) -> Result<Vec<sql::views::ViewSource>> {
+        let mut sources = sql::views::shipped();
+        let Some(folder) = &self.views else { return Ok(sources) };
+        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read --views {}", folder.display()))?;
+        let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+        paths.sort();
+        for path in paths {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read view {}", path.display()))?;
+            sources.push(sql::views::ViewSource { file: path.display().to_string(), text });
+        }
+        Ok(sources)
+    }
+}

@@ -1,0 +1,82 @@
+//! The binary `watchbeat`: reads flags, opens what they name, and runs one role, or all of them in `dev`. What the roles
+//! do is in their crates.
+
+mod catalogue;
+mod dev;
+mod flags;
+mod load;
+mod migrate;
+mod query;
+mod roles;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use flags::TelemetryFlags;
+use std::process::ExitCode;
+
+/// Exact stream processing for the heartbeats of video players.
+///
+/// HTTP in, Kafka as the log, SQL views over what was watched, tables in YugabyteDB or PostgreSQL that stay exactly right
+/// whatever is duplicated, late or killed. Each flag has an environment twin, WATCHBEAT_… .
+#[derive(Debug, Parser)]
+#[command(name = "watchbeat", version, max_term_width = 110)]
+struct Command {
+    #[command(subcommand)]
+    role: Role,
+    #[command(flatten)]
+    telemetry: TelemetryFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Take heartbeats in over HTTP and log them
+    Ingest(roles::IngestFlags),
+    /// Turn the log of heartbeats into changes of the tables
+    Process(roles::ProcessFlags),
+    /// Bring the changes into the database
+    Sink(roles::SinkFlags),
+    /// Answer questions over HTTP
+    Report(roles::ReportFlags),
+    /// Simulate viewers, and judge the tables against what they really did
+    Loadgen(load::LoadFlags),
+    /// All roles in one process on an embedded log and a private PostgreSQL
+    Dev(dev::DevFlags),
+    /// Bring the database's schema up to date, and make the topics
+    Migrate(migrate::MigrateFlags),
+    /// Import the tables of titles, licences and ad lines
+    Catalogue(catalogue::CatalogueFlags),
+    /// Ask the database, or check a view and print its table
+    Sql(query::SqlFlags),
+    /// Check the ledger: log = dispositions + waiting points + ticks
+    Verify(verify::VerifyFlags),
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    match run(command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("watchbeat: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    service::telemetry::init(command.telemetry.log_json, &command.telemetry.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command.role {
+            Role::Ingest(flags) => roles::ingest(flags).await,
+            Role::Process(flags) => roles::process(flags).await,
+            Role::Sink(flags) => roles::sink(flags).await,
+            Role::Report(flags) => roles::report(flags).await,
+            Role::Loadgen(flags) => load::run(flags).await,
+            Role::Dev(flags) => dev::run(flags).await,
+            Role::Migrate(flags) => migrate::run(flags).await,
+            Role::Catalogue(flags) => catalogue::run(flags).await,
+            Role::Sql(flags) => query::run(flags).await,
+            Role::Verify(flags) => verify::run(flags).await,
+        }
+    })
+}

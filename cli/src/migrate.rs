@@ -1,0 +1,37 @@
+//! `watchbeat migrate`: the database's schema, and the topics when brokers are named.
+
+use crate::flags::{DatabaseFlags, LogFlags};
+use clap::Args;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateFlags {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    topics: TopicFlags,
+}
+
+/// The topics to make.
+#[derive(Debug, Args)]
+struct TopicFlags {
+    #[command(flatten)]
+    log: Option<LogFlags>,
+    /// Partitions of the topics; can never be changed, so take many
+    #[arg(long, env = "WATCHBEAT_PARTITIONS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    partitions: u32,
+    /// Copies of each partition
+    #[arg(long, env = "WATCHBEAT_REPLICATION", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    replication: u16,
+}
+
+pub(crate) async fn run(flags: MigrateFlags) -> anyhow::Result<ExitCode> {
+    if let Some(log) = &flags.topics.log {
+        log.topics().create(&log.log()?, flags.topics.partitions, flags.topics.replication).await?;
+        tracing::info!("the topics are there");
+    }
+    let mut client = sql::migrate::connect(&flags.database.database_url).await?;
+    let applied = sql::migrate::migrate(&mut client).await?;
+    tracing::info!(applied = applied.len(), "the schema is up to date");
+    Ok(ExitCode::SUCCESS)
+}

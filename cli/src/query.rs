@@ -1,0 +1,70 @@
+//! `watchbeat sql`: asks the database, or checks a view and prints the table it fills.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use sql::partial::{Kind, Role};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio_postgres::SimpleQueryMessage;
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlFlags {
+    /// A query; it can only read
+    #[arg(required_unless_present = "table_of")]
+    query: Option<String>,
+    /// Check the continuous view in this file, and print the table that it wants
+    #[arg(long, value_name = "FILE", conflicts_with = "query")]
+    table_of: Option<PathBuf>,
+    /// Database, postgres://USER:PASSWORD@HOST:PORT/NAME: YugabyteDB or PostgreSQL 15 and later
+    #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true, required_unless_present = "table_of")]
+    database_url: Option<String>,
+}
+
+#[allow(clippy::print_stdout)] // the answer is the output
+pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
+    if let Some(file) = flags.table_of {
+        print!("{}", table_of(&file).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let url = flags.database_url.context("--database-url is missing")?;
+    let query = flags.query.context("there is no query")?;
+    let client = sql::migrate::connect(&url).await.context("cannot reach the database")?;
+    client.batch_execute("set default_transaction_read_only = on; set search_path = watchbeat, public").await?;
+    for message in client.simple_query(&query).await? {
+        match message {
+            SimpleQueryMessage::RowDescription(columns) => {
+                println!("{}", columns.iter().map(|column| column.name()).collect::<Vec<_>>().join("\t"));
+            }
+            SimpleQueryMessage::Row(row) => {
+                println!("{}", (0..row.len()).map(|index| row.get(index).unwrap_or("")).collect::<Vec<_>>().join("\t"));
+            }
+            _ => {}
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The statement that makes the table of a view.
+async fn table_of(file: &PathBuf) -> Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let source = sql::views::ViewSource { file: file.display().to_string(), text };
+    let views = processor::views::Views::plan(std::slice::from_ref(&source)).await?;
+    let view = &views.views()[0];
+    let stored = view.columns.iter().filter(|column| column.role != Role::Op);
+    let mut lines: Vec<_> = stored
+        .map(|column| {
+            let sql_type = match column.kind {
+                Kind::Integer => "bigint",
+                Kind::Timestamp => "timestamptz",
+                Kind::Text => "text",
+                Kind::Boolean => "boolean",
+            };
+            let not_null = if column.role == Role::Key { " not null" } else { "" };
+            format!("    {} {sql_type}{not_null}", column.name)
+        })
+        .collect();
+    let keys: Vec<_> =
+        view.columns.iter().filter(|column| column.role == Role::Key).map(|column| column.name.as_str()).collect();
+    lines.push(format!("    primary key ({})", keys.join(", ")));
+    Ok(format!("create table watchbeat.{} (\n{}\n);\n", view.name, lines.join(",\n")))
+}

@@ -1,0 +1,108 @@
+//! Random logs through the whole pipeline: every table equals the model's, run over the log as it really was.
+
+use crate::database::{Database, all_tables, progress};
+use crate::fleet::Fleet;
+use crate::players::{Script, script, write_keys};
+use crate::{dev, log};
+use playback::model::{self, differences};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio_postgres::Client;
+use topic::Log;
+
+/// Random logs, and reports of each; about 20,000 reports in all.
+const LOGS: u64 = 200;
+const REPORTS: usize = 100;
+/// Players who post at the same time.
+const PLAYERS: usize = 16;
+/// How long points wait: longer than any is posted out of order, so that none is judged before its time.
+pub(crate) const POINT_WAIT_MS: u32 = 8_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_random_logs_over_http_end_in_the_models_tables_on_the_embedded_parts() {
+    let dir = TempDir::new().unwrap();
+    let database = Database::create("embedded").await;
+    let scripts: Vec<_> = (0..LOGS).map(|seed| script(seed, REPORTS)).collect();
+    let keys = write_keys(dir.path(), &scripts);
+    let flags = [
+        "--keys",
+        keys.to_str().unwrap(),
+        "--database-url",
+        &database.url,
+        "--point-wait-ms",
+        &POINT_WAIT_MS.to_string(),
+    ];
+    let (process, ready) = dev::start(dir.path(), "dev", &flags);
+    let accepted = play_all(scripts, ready["ingest"].as_str().unwrap(), Duration::ZERO).await;
+    let client = database.connect().await;
+    wait_until_complete(&client, accepted as u64).await;
+    assert!(process.stop().success());
+    let embedded = Log::embedded(&dir.path().join("data/log")).unwrap();
+    judge(&embedded, "heartbeats", accepted, &client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_random_logs_over_http_end_in_the_models_tables_on_kafka_and_postgresql() {
+    let mut fleet = Fleet::new("exactness").await;
+    let scripts: Vec<_> = (1_000..1_000 + LOGS).map(|seed| script(seed, REPORTS)).collect();
+    let keys = write_keys(fleet.dir.path(), &scripts);
+    let (ingest, gateway) = fleet.ingest(&keys);
+    let (processor, sink) = (fleet.processor(POINT_WAIT_MS), fleet.sink());
+    let accepted = play_all(scripts, &gateway, Duration::ZERO).await;
+    let client = fleet.database.connect().await;
+    wait_until_complete(&client, accepted as u64).await;
+    for process in [ingest, processor, sink] {
+        assert!(process.stop().success());
+    }
+    judge(&fleet.log(), &fleet.heartbeats(), accepted, &client).await;
+}
+
+/// Posts all scripts, some at a time; says how many reports were accepted.
+pub(crate) async fn play_all(scripts: Vec<Script>, gateway: &str, pause: Duration) -> usize {
+    let reports: usize = scripts.iter().map(Script::reports).sum();
+    let scripts = std::sync::Arc::new(std::sync::Mutex::new(scripts));
+    let players: Vec<_> = (0..PLAYERS)
+        .map(|_| {
+            let (scripts, gateway) = (scripts.clone(), gateway.to_owned());
+            tokio::task::spawn_blocking(move || {
+                let next = || scripts.lock().unwrap().pop();
+                std::iter::from_fn(next).map(|script| script.play(&gateway, pause)).sum::<usize>()
+            })
+        })
+        .collect();
+    let mut accepted = 0;
+    for player in players {
+        accepted += player.await.unwrap();
+    }
+    assert_eq!(accepted, reports);
+    accepted
+}
+
+/// Waits until the tables have all that was accepted (at least: what was sent again after a crash counts too) and
+/// nothing waits, twice in a row.
+pub(crate) async fn wait_until_complete(client: &Client, accepted: u64) {
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let mut before = (Vec::new(), -1);
+    loop {
+        let now = progress(client).await;
+        if now.0.iter().sum::<u64>() >= accepted && now.1 == 0 && now == before {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the tables are not complete: {now:?} of {accepted} reports");
+        before = now;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
+}
+
+/// Compares every table with the model's of the log, and the ledger with the log.
+pub(crate) async fn judge(of: &Log, topic: &str, accepted: usize, client: &Client) {
+    let logged = log::heartbeats(of, topic).await;
+    assert!(logged.len() >= accepted, "accepted {accepted}, on the log {}", logged.len());
+    let found = differences(&model::run(&logged, model::Parameters::default()), &all_tables(client).await);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let ends: u64 = of.end_offsets(topic).await.unwrap().iter().sum();
+    let (offsets, waiting) = progress(client).await;
+    let ticks: i64 = client.query_one("select sum(ticks)::bigint from watchbeat.progress", &[]).await.unwrap().get(0);
+    assert_eq!((logged.len() as u64 + ticks as u64, waiting), (offsets.iter().sum(), 0));
+    assert!(offsets.iter().sum::<u64>() <= ends);
+}

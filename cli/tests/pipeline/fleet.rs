@@ -1,0 +1,101 @@
+//! The roles as separate processes on a real Kafka and PostgreSQL.
+
+use crate::database::{Database, unique};
+use crate::process::{Process, wait_until};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use topic::{KafkaSettings, Log};
+
+/// Partitions of a test's topics.
+const PARTITIONS: &str = "3";
+
+/// Topics, database and folder of one test; starts roles on them.
+pub(crate) struct Fleet {
+    pub(crate) dir: TempDir,
+    pub(crate) database: Database,
+    pub(crate) prefix: String,
+    brokers: String,
+    started: u32,
+}
+
+impl Fleet {
+    /// Makes topics and schema, by `watchbeat migrate`.
+    pub(crate) async fn new(name: &str) -> Fleet {
+        let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect(
+            "WATCHBEAT_TEST_BROKERS is not set: run the tests with `scripts/with-services cargo test --workspace`",
+        );
+        let fleet = Fleet {
+            dir: TempDir::new().unwrap(),
+            database: Database::create(name).await,
+            prefix: format!("{name}.{}.", unique()),
+            brokers,
+            started: 0,
+        };
+        let mut arguments =
+            vec!["migrate", "--database-url", &fleet.database.url, "--partitions", PARTITIONS, "--replication", "1"];
+        arguments.extend(fleet.log_flags());
+        let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_watchbeat")).args(&arguments).output().unwrap();
+        assert!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stderr));
+        fleet
+    }
+
+    fn log_flags(&self) -> [&str; 4] {
+        ["--brokers", &self.brokers, "--topic-prefix", &self.prefix]
+    }
+
+    /// The log, for reading it back.
+    pub(crate) fn log(&self) -> Log {
+        Log::kafka(&KafkaSettings { brokers: self.brokers.clone(), client: Vec::new() }).unwrap()
+    }
+
+    /// Name of the topic of heartbeats.
+    pub(crate) fn heartbeats(&self) -> String {
+        format!("{}heartbeats", self.prefix)
+    }
+
+    /// A gateway, and its address.
+    pub(crate) fn ingest(&mut self, keys: &Path) -> (Process, String) {
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let process = self.role("ingest", &["--listen", &listen, "--keys", keys.to_str().unwrap()]);
+        (process, format!("http://{listen}"))
+    }
+
+    /// A processor; points wait for `point_wait_ms`.
+    pub(crate) fn processor(&mut self, point_wait_ms: u32) -> Process {
+        let (snapshots, wait) = (self.snapshots(), point_wait_ms.to_string());
+        self.role(
+            "process",
+            &["--snapshots", snapshots.to_str().unwrap(), "--snapshot-ms", "400", "--point-wait-ms", &wait],
+        )
+    }
+
+    /// A sink.
+    pub(crate) fn sink(&mut self) -> Process {
+        let url = self.database.url.clone();
+        self.role("sink", &["--database-url", &url, "--flush-ms", "200"])
+    }
+
+    fn snapshots(&self) -> PathBuf {
+        self.dir.path().join("snapshots")
+    }
+
+    fn role(&mut self, role: &str, arguments: &[&str]) -> Process {
+        self.started += 1;
+        let admin = format!("127.0.0.1:{}", free_port());
+        let mut all = vec![role, "--admin-listen", &admin];
+        all.extend(self.log_flags());
+        all.extend(arguments);
+        let mut process = Process::start(self.dir.path(), &format!("{role}-{}", self.started), &all);
+        wait_until(&format!("the role {role} answers on {admin}"), Duration::from_secs(30), || {
+            process.assert_running();
+            std::net::TcpStream::connect(&admin).is_ok()
+        });
+        process
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
