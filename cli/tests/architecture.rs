@@ -24,9 +24,9 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("deadpool-postgres", &["sink", "report"]),
     ("axum", &["ingest", "report", "service"]),
     ("clap", &["watchbeat"]),
-    ("anyhow", &["watchbeat"]),
+    ("anyhow", &["watchbeat", "benches"]),
     ("criterion", &["benches"]),
-    ("tokio-postgres", &["sql", "sink", "report", "loadgen", "watchbeat"]),
+    ("tokio-postgres", &["sql", "sink", "report", "loadgen", "watchbeat", "benches"]),
 ];
 
 /// No file is longer than a sitting.

@@ -1,4 +1,4 @@
-//! Heartbeat v1: one report of a player, valid by construction. Parsing is in [`json`] and [`message`].
+//! Heartbeat v1: one report of a player, valid by construction. Parsing is in [`crate::json`] and [`crate::message`].
 
 /// State of the player at the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

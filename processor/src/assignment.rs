@@ -1,8 +1,8 @@
 //! Which partitions are ours: restores a shard for each that comes, and lets go of those that leave.
 
 use crate::shard::Shard;
-use crate::snapshot::{Restored, Snapshots};
-use playback::kernel::{Kernel, Parameters};
+use crate::snapshot::Snapshots;
+use playback::kernel::Parameters;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -22,14 +22,42 @@ pub(crate) struct Owned {
     pub(crate) acknowledged: u64,
     /// The next snapshot is due at this moment.
     pub(crate) snapshot_at: Instant,
-    /// A snapshot that waits until the output up to its offset is acknowledged.
-    pub(crate) snapshot: Option<(u64, Vec<u8>)>,
+    /// A snapshot that waits until the output before it is acknowledged.
+    pub(crate) snapshot: Option<PendingSnapshot>,
+    /// Offset of the last snapshot.
+    pub(crate) saved: u64,
     /// When the last record came.
     pub(crate) last_record: Instant,
     /// When the last tick was appended.
     pub(crate) last_tick: Instant,
     /// Offset last told to lag monitors.
     pub(crate) told: u64,
+}
+
+/// A snapshot that is made and not yet written.
+pub(crate) struct PendingSnapshot {
+    pub(crate) offset: u64,
+    /// Output before this offset must be acknowledged first.
+    pub(crate) complete_to: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Owned {
+    /// Makes a snapshot if one is due, there is something new in it, and the shard is quiet.
+    pub(crate) fn snapshot_if_due(&mut self, snapshots: &Snapshots, every: Duration) {
+        let offset = self.shard.next_offset();
+        if self.snapshot.is_some()
+            || offset == self.saved
+            || !self.shard.is_quiet()
+            || Instant::now() < self.snapshot_at
+        {
+            return;
+        }
+        self.shard.forget();
+        let bytes = snapshots.encode(&self.shard);
+        self.snapshot = Some(PendingSnapshot { offset, complete_to: self.shard.complete_to(), bytes });
+        (self.saved, self.snapshot_at) = (offset, Instant::now() + every);
+    }
 }
 
 /// Restores shards when partitions are assigned.
@@ -45,15 +73,16 @@ pub(crate) struct Restoring {
 impl Restoring {
     fn restore(&self, partition: u32) -> Result<Owned, AssignmentError> {
         let restored = self.runtime.block_on(self.snapshots.restore(partition))?;
-        let Restored { offset, kernel } =
-            restored.unwrap_or_else(|| Restored { offset: 0, kernel: Kernel::new(self.parameters) });
-        tracing::info!(partition, offset, sessions = kernel.sessions(), "partition assigned");
+        let shard = restored.unwrap_or_else(|| Shard::new(partition, self.epoch_ms, self.parameters));
+        let offset = shard.next_offset();
+        tracing::info!(partition, offset, sessions = shard.sessions(), "partition assigned");
         let now = Instant::now();
         let stagger = self.snapshot_every / 8 * (partition % 8);
         Ok(Owned {
             partition,
-            shard: Shard::new(partition, self.epoch_ms, offset, kernel),
-            acknowledged: offset,
+            acknowledged: shard.complete_to(),
+            saved: offset,
+            shard,
             snapshot_at: now + self.snapshot_every / 2 + stagger,
             snapshot: None,
             last_record: now,

@@ -53,6 +53,7 @@ pub fn table_columns(plan: &LogicalPlan, relation: &Relation) -> Result<Vec<Tabl
     for (expression, (_, field)) in projection.expr.iter().zip(plan.schema().iter()) {
         let role = column_role(expression, aggregate, relation, field.name())?;
         let kind = kind_of(field.name(), field.data_type())?;
+        let kind = if role == Role::Op { Kind::Boolean } else { kind }; // a number that is not 0 is true
         columns.push(TableColumn { name: field.name().clone(), role, kind });
     }
     let keys = columns.iter().filter(|column| column.role == Role::Key).count();

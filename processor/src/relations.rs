@@ -77,7 +77,7 @@ pub const RELATIONS: [Relation; 7] = [
             ("video_id", Text),
             ("from_ms", Integer),
             ("to_ms", Integer),
-            ("keep", Boolean),
+            ("keep", Integer),
         ],
     },
     Relation {
@@ -166,12 +166,14 @@ pub struct FactColumns {
     relations: Vec<Columns>,
 }
 
-impl FactColumns {
+impl Default for FactColumns {
     /// Empty columns of every relation.
-    pub fn new() -> FactColumns {
+    fn default() -> FactColumns {
         FactColumns { relations: RELATIONS.iter().map(Columns::new).collect() }
     }
+}
 
+impl FactColumns {
     /// Rows held, over all relations.
     pub fn rows(&self) -> usize {
         self.relations.iter().map(|columns| columns.epochs.len()).sum()
@@ -194,7 +196,7 @@ impl FactColumns {
         }
         for fact in &facts.segments {
             let row = segments.row(epoch).key(&fact.key);
-            row.integer(i64::from(fact.from_ms)).integer(i64::from(fact.to_ms)).boolean(fact.keep);
+            row.integer(i64::from(fact.from_ms)).integer(i64::from(fact.to_ms)).integer(i64::from(fact.keep));
         }
         for fact in &facts.plays {
             append_play(plays.row(epoch), fact);

@@ -4,23 +4,27 @@
 use crate::caps;
 use crate::partials::ClosedEpoch;
 use playback::facts::Facts;
-use playback::kernel::Kernel;
+use playback::kernel::{Kernel, Parameters};
 use playback::record::{Record, TICK};
 use prost::Message;
+use serde::{Deserialize, Serialize};
 
-/// State of one partition.
+/// State of one partition. As a snapshot it is without the open epoch's facts, so it must be quiet then.
+#[derive(Serialize, Deserialize)]
 pub struct Shard {
     partition: u32,
     epoch_ms: i64,
     next_offset: u64,
     kernel: Kernel,
     open: Option<OpenEpoch>,
+    #[serde(skip)]
     facts: Facts,
+    #[serde(skip)]
     record: Record,
 }
 
 /// The epoch that the last record belongs to: its end is known only when the next one comes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct OpenEpoch {
     from: u64,
     first_clock: i64,
@@ -53,22 +57,37 @@ pub struct LogGap {
 }
 
 impl Shard {
-    /// A shard whose kernel has folded the log up to `next_offset`, an end of an epoch.
-    pub fn new(partition: u32, epoch_ms: i64, next_offset: u64, kernel: Kernel) -> Shard {
+    /// The state of a partition before its first record.
+    pub fn new(partition: u32, epoch_ms: i64, parameters: Parameters) -> Shard {
         Shard {
             partition,
             epoch_ms,
-            next_offset,
-            kernel,
+            next_offset: 0,
+            kernel: Kernel::new(parameters),
             open: None,
             facts: Facts::default(),
             record: Record::default(),
         }
     }
 
+    /// Its partition.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
     /// The offset of the next record.
     pub fn next_offset(&self) -> u64 {
         self.next_offset
+    }
+
+    /// The first offset of the open epoch, or else of the next: all output before it has been put out.
+    pub fn complete_to(&self) -> u64 {
+        self.open.map_or(self.next_offset, |open| open.from)
+    }
+
+    /// Whether the open epoch has nothing to say so far: only then can the shard be saved.
+    pub fn is_quiet(&self) -> bool {
+        self.open.is_none_or(|open| !open.counts)
     }
 
     /// Ends the open epoch if a record with this log time cannot belong to it; `close` gets the epoch and its facts.
@@ -130,10 +149,13 @@ impl Shard {
         self.kernel.clock()
     }
 
-    /// The kernel, for a snapshot: at the end of an epoch only.
-    pub fn kernel_at_epoch_end(&mut self) -> &Kernel {
-        assert!(self.open.is_none(), "a snapshot is of the state between two epochs");
+    /// Number of sessions kept.
+    pub fn sessions(&self) -> usize {
+        self.kernel.sessions()
+    }
+
+    /// Forgets what no later record can change, which is of no effect but on memory.
+    pub fn forget(&mut self) {
         self.kernel.forget();
-        &self.kernel
     }
 }

@@ -1,15 +1,17 @@
 //! Snapshots of a partition's state in object storage. They only save time: the log is the truth.
 //!
 //! A snapshot is an object `PIPELINE/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
-//! rest, then zstd of postcard of a [`Header`] and the kernel. A torn or damaged one is passed over for the one before.
+//! rest, then zstd of postcard of a header and the shard. A torn or damaged one is passed over for the one before.
 
 use crate::caps;
+use crate::shard::Shard;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use playback::kernel::{KERNEL_VERSION, Kernel};
+use playback::kernel::KERNEL_VERSION;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"wbsnap01";
@@ -23,21 +25,12 @@ pub struct Snapshots {
     fingerprint: String,
 }
 
-/// What a snapshot is of.
+/// What a snapshot is of; read before the state, whose form may be another's.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     kernel_version: u32,
     fingerprint: String,
     partition: u32,
-    offset: u64,
-}
-
-/// A state to go on from.
-pub struct Restored {
-    /// Offset of the next record.
-    pub offset: u64,
-    /// The state before it.
-    pub kernel: Kernel,
 }
 
 /// Why a snapshot cannot be written or used.
@@ -67,11 +60,15 @@ impl Snapshots {
         Snapshots { store, pipeline: pipeline.to_owned(), fingerprint: fingerprint.to_owned() }
     }
 
-    /// The bytes of a snapshot of `kernel`, which has folded `partition` up to `offset`.
-    pub fn encode(&self, partition: u32, offset: u64, kernel: &Kernel) -> Vec<u8> {
-        let header =
-            Header { kernel_version: KERNEL_VERSION, fingerprint: self.fingerprint.clone(), partition, offset };
-        let plain = postcard::to_stdvec(&(header, kernel)).expect("state is plain data");
+    /// The bytes of a snapshot of `shard`, which must be quiet.
+    pub fn encode(&self, shard: &Shard) -> Vec<u8> {
+        assert!(shard.is_quiet(), "the facts of an open epoch are not part of a snapshot");
+        let header = Header {
+            kernel_version: KERNEL_VERSION,
+            fingerprint: self.fingerprint.clone(),
+            partition: shard.partition(),
+        };
+        let plain = postcard::to_stdvec(&(header, shard)).expect("state is plain data");
         let packed = zstd::bulk::compress(&plain, 1).expect("memory takes what is written");
         [MAGIC.as_slice(), Sha256::digest(&packed).as_slice(), &packed].concat()
     }
@@ -90,22 +87,25 @@ impl Snapshots {
     }
 
     /// The newest snapshot of a partition that is whole; none if there is none.
-    pub async fn restore(&self, partition: u32) -> Result<Option<Restored>, SnapshotError> {
+    pub async fn restore(&self, partition: u32) -> Result<Option<Shard>, SnapshotError> {
         for path in self.newest_first(partition).await? {
             let bytes = self.store.get(&path).await?.bytes().await?;
-            match decode(&bytes) {
-                Some((header, _))
-                    if header.fingerprint != self.fingerprint || header.kernel_version != KERNEL_VERSION =>
-                {
-                    return Err(SnapshotError::Foreign {
-                        path,
-                        found: header.fingerprint,
-                        expected: self.fingerprint.clone(),
-                    });
-                }
-                Some((header, kernel)) if header.partition == partition => {
-                    return Ok(Some(Restored { offset: header.offset, kernel }));
-                }
+            let unpacked = unpack(&bytes);
+            let Some((header, state)) =
+                unpacked.as_deref().and_then(|plain| postcard::take_from_bytes::<Header>(plain).ok())
+            else {
+                tracing::warn!(%path, "the snapshot is damaged, trying the one before");
+                continue;
+            };
+            if header.fingerprint != self.fingerprint || header.kernel_version != KERNEL_VERSION {
+                return Err(SnapshotError::Foreign {
+                    path,
+                    found: header.fingerprint,
+                    expected: self.fingerprint.clone(),
+                });
+            }
+            match postcard::from_bytes::<Shard>(state) {
+                Ok(shard) if header.partition == partition && shard.partition() == partition => return Ok(Some(shard)),
                 _ => tracing::warn!(%path, "the snapshot is damaged, trying the one before"),
             }
         }
@@ -124,18 +124,13 @@ impl Snapshots {
     }
 }
 
-/// Header and state of a snapshot's bytes; none if they are damaged or of another form.
-fn decode(bytes: &[u8]) -> Option<(Header, Kernel)> {
+/// What a snapshot's bytes hold; none if they are damaged.
+fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
     let (digest, packed) = bytes.strip_prefix(MAGIC)?.split_at_checked(DIGEST_BYTES)?;
     if Sha256::digest(packed).as_slice() != digest {
         return None;
     }
     let mut plain = Vec::new();
-    let mut unpacked = std::io::Read::take(zstd::Decoder::new(packed).ok()?, caps::SNAPSHOT_BYTES);
-    std::io::Read::read_to_end(&mut unpacked, &mut plain).ok()?;
-    let (header, state) = postcard::take_from_bytes::<Header>(&plain).ok()?;
-    if header.kernel_version != KERNEL_VERSION {
-        return Some((header, Kernel::new(playback::kernel::Parameters::default())));
-    }
-    Some((header, postcard::from_bytes(state).ok()?))
+    zstd::Decoder::new(packed).ok()?.take(caps::SNAPSHOT_BYTES).read_to_end(&mut plain).ok()?;
+    Some(plain)
 }

@@ -1,7 +1,7 @@
 //! The loop of a processor: take records, fold them, run the views over the epochs that ended, publish, tick,
 //! snapshot. One thread, no locks; what it decides is in [`crate::shard`], what it computes in [`crate::views`].
 
-use crate::assignment::{Change, Owned};
+use crate::assignment::{Change, Owned, PendingSnapshot};
 use crate::caps;
 use crate::meters;
 use crate::partials::{ClosedEpoch, partials};
@@ -140,9 +140,10 @@ impl Worker {
     /// Writes the snapshots whose output is acknowledged, beside the loop. One that fails is not missed.
     fn save(&mut self) {
         for owned in self.folding.shards.values_mut() {
-            let Some((offset, bytes)) = owned.snapshot.take_if(|(offset, _)| *offset <= owned.acknowledged) else {
-                continue;
-            };
+            owned.snapshot_if_due(&self.snapshots, self.snapshot_every); // where no epoch ends any more
+            let acknowledged = owned.acknowledged;
+            let Some(pending) = owned.snapshot.take_if(|pending| pending.complete_to <= acknowledged) else { continue };
+            let PendingSnapshot { offset, bytes, .. } = pending;
             let (snapshots, partition, length) = (self.snapshots.clone(), owned.partition, bytes.len());
             self.runtime.spawn(async move {
                 let written = snapshots.write(partition, offset, bytes).await;
@@ -205,7 +206,7 @@ impl InFlight {
 
 impl Folding {
     pub(crate) fn new() -> Folding {
-        Folding { shards: BTreeMap::new(), facts: FactColumns::new(), epochs: Vec::new(), late: Vec::new() }
+        Folding { shards: BTreeMap::new(), facts: FactColumns::default(), epochs: Vec::new(), late: Vec::new() }
     }
 
     /// Takes in which partitions came and left since the last time.
@@ -230,11 +231,8 @@ impl Folding {
             self.epochs.push(epoch);
             ended = true;
         });
-        if ended && owned.snapshot.is_none() && Instant::now() >= owned.snapshot_at {
-            let offset = owned.shard.next_offset();
-            owned.snapshot =
-                Some((offset, snapshots.encode(owned.partition, offset, owned.shard.kernel_at_epoch_end())));
-            owned.snapshot_at = Instant::now() + snapshot_every;
+        if ended {
+            owned.snapshot_if_due(snapshots, snapshot_every);
         }
         owned.last_record = Instant::now();
         match owned.shard.fold(record.offset, record.timestamp_ms, record.value)? {

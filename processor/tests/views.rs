@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use playback::facts::Facts;
-use playback::kernel::{Kernel, Parameters};
+use playback::kernel::Parameters;
 use playback::model::{self, Cell, Logged, RandomLog, SHAPES, Tables, differences, random_log};
 use playback::record::TICK;
 use processor::partials::{ClosedEpoch, partials};
@@ -20,8 +20,8 @@ const EPOCH_MS: i64 = 1_000;
 /// The messages of a log, made in runs of `epochs_per_run` epochs.
 async fn messages(views: &Views, log: &[Logged], epochs_per_run: usize) -> Vec<Partial> {
     let parameters = Parameters::default();
-    let mut shard = Shard::new(0, EPOCH_MS, 0, Kernel::new(parameters));
-    let (mut columns, mut epochs, mut messages) = (FactColumns::new(), Vec::new(), Vec::new());
+    let mut shard = Shard::new(0, EPOCH_MS, parameters);
+    let (mut columns, mut epochs, mut messages) = (FactColumns::default(), Vec::new(), Vec::new());
     let records = log.iter().map(|logged| (logged.logged_at, logged.record.encode_to_vec()));
     let end = log.last().unwrap().logged_at;
     let ticks = [end + parameters.point_wait_ms, end + 2 * parameters.point_wait_ms].map(|at| (at, TICK.to_vec()));
@@ -87,7 +87,8 @@ fn tables(messages: &[Partial]) -> Tables {
         let deleted = values.get("op") == Some(&Cell::Bool(false));
         let additive = ["video_minutes", "title_hours", "video_retention", "ad_hours", "ad_reach", "ledger_minutes"]
             .contains(&shape.name);
-        if !deleted && !(additive && row.iter().all(|cell| *cell == Cell::Int(0))) {
+        let empty = additive && row.iter().all(|cell| *cell == Cell::Int(0));
+        if !deleted && !empty {
             tables.insert(shape.name, key, row);
         }
     }

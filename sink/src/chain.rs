@@ -215,7 +215,9 @@ mod tests {
 
     #[test]
     fn epochs_are_taken_once_and_in_order_however_they_come() {
-        let cases: &[(&[(u64, u64)], &[&[u64]])] = &[
+        /// Epochs as they come, and those that are ready after each.
+        type Case<'a> = (&'a [(u64, u64)], &'a [&'a [u64]]);
+        let cases: &[Case<'_>] = &[
             (&[(0, 5), (5, 9)], &[&[0], &[5]]),
             (&[(0, 5), (0, 5), (5, 9), (0, 5)], &[&[0], &[], &[5], &[]]),
             (&[(5, 9), (9, 10), (0, 5)], &[&[], &[], &[0, 5, 9]]),

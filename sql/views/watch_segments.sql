@@ -1,4 +1,4 @@
--- The maximal intervals of each session's union; `op` false deletes one that another took in.
+-- The maximal intervals of each session's union; `op` 0 deletes one that another took in.
 create materialized view watch_segments as
 select
     site,

@@ -1,0 +1,100 @@
+//! Where epochs end: a function of the log alone.
+#![allow(clippy::unwrap_used)]
+
+use expect_test::{Expect, expect};
+use playback::kernel::Parameters;
+use playback::record::{Record, TICK};
+use processor::shard::{Folded, Shard};
+use prost::Message;
+
+const START: i64 = 1_763_683_200_000;
+
+fn report(seq: u32) -> Vec<u8> {
+    let record = Record {
+        site: "default".into(),
+        user_id: "u".into(),
+        session_id: "s".into(),
+        video_id: "v".into(),
+        seq,
+        event_time: START,
+        received_at: START,
+        from_ms: Some(0),
+        position_ms: 5_000,
+        played_ms: 5_000,
+        ..Record::default()
+    };
+    record.encode_to_vec()
+}
+
+/// Feeds records with these log times (ms after the start; `t` marks a tick) and tells the epochs that end, and until when
+/// something waits at the end.
+fn check(script: &str, expected: Expect) {
+    let mut shard = Shard::new(0, 1_000, Parameters::default());
+    let mut told = String::new();
+    for (offset, step) in script.split_whitespace().enumerate() {
+        let is_tick = step.ends_with('t');
+        let logged_at = START + step.trim_end_matches('t').parse::<i64>().unwrap();
+        shard.cut(logged_at, |epoch, facts| {
+            let rows = facts.dispositions.len();
+            told += &format!("[{}, {}) clock {} rows {rows}\n", epoch.from, epoch.to, epoch.clock - START);
+        });
+        let value = if is_tick { TICK.to_vec() } else { report(offset as u32) };
+        assert_eq!(shard.fold(offset as u64, logged_at, &value).unwrap(), Folded::Taken);
+    }
+    told += &format!("due {:?}\n", shard.due().map(|due| due - START));
+    expected.assert_eq(&told);
+}
+
+#[test]
+fn an_epoch_ends_before_the_first_record_a_second_after_its_first() {
+    check(
+        "0 999 1000 1500 2600",
+        expect![[r#"
+            [0, 2) clock 999 rows 2
+            [2, 4) clock 1500 rows 2
+            due Some(3600)
+        "#]],
+    );
+}
+
+#[test]
+fn log_time_that_goes_back_counts_as_standing_still() {
+    check(
+        "900 100 1800 1900",
+        expect![[r#"
+            [0, 3) clock 1800 rows 3
+            due Some(2900)
+        "#]],
+    );
+}
+
+#[test]
+fn a_tick_ends_an_epoch_and_one_of_ticks_alone_asks_for_no_other() {
+    check(
+        "0 1000t",
+        expect![[r#"
+            [0, 1) clock 0 rows 1
+            due None
+        "#]],
+    );
+}
+
+#[test]
+fn an_epoch_ends_at_the_latest_after_4096_records() {
+    let script = vec!["5"; 4_097].join(" ");
+    check(
+        &script,
+        expect![[r#"
+            [0, 4096) clock 5 rows 4096
+            due Some(1005)
+        "#]],
+    );
+}
+
+#[test]
+fn a_record_that_is_no_heartbeat_is_counted_as_a_tick_and_a_missing_one_stops_the_shard() {
+    let mut shard = Shard::new(0, 1_000, Parameters::default());
+    assert_eq!(shard.fold(0, START, b"\xff\xffnonsense").unwrap(), Folded::Unreadable);
+    let error = shard.fold(2, START, &report(0)).unwrap_err().to_string();
+    assert!(error.contains("offset 2 instead of 1"), "{error}");
+}
