@@ -70,7 +70,7 @@ pub async fn serve(
     stop: Stop,
 ) -> Result<(), TaskError> {
     meter::describe();
-    let component = readiness.component("log");
+    let component = readiness.component("ingest_log");
     let keys = Keys::load(settings.keys.as_deref())?;
     let heartbeats = checked(&log, &settings.heartbeats_topic).await?;
     let dead_letters = checked(&log, &settings.dead_letters_topic).await?;

@@ -70,7 +70,7 @@ pub fn run(
     readiness: &Readiness,
     stop: &Stop,
 ) -> Result<(), TaskError> {
-    let log_ready = readiness.component("log");
+    let log_ready = readiness.component("processor_log");
     let views = runtime.block_on(Views::plan(&settings.views))?;
     let partitions = runtime.block_on(check_topics(log, &settings))?;
     let fingerprint = fingerprint(settings.parameters, settings.epoch_ms, partitions, &views);

@@ -18,7 +18,7 @@ pub use error::ReportError;
 
 /// Serves until told to stop; requests under way are answered.
 pub async fn serve(listener: TcpListener, pool: Pool, readiness: Readiness, stop: Stop) -> Result<(), TaskError> {
-    let watching = watch_database(pool.clone(), readiness.component("database"), stop.clone());
+    let watching = watch_database(pool.clone(), readiness.component("report_database"), stop.clone());
     let routes = Router::new()
         .route("/v1/users/{user}/videos/{video}", get(user_video::answer))
         .route("/v1/videos/{video}", get(video::answer))

@@ -9,10 +9,10 @@ use tokio_postgres::IsolationLevel;
 use crate::{ReportError, caps};
 
 /// One pipeline.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct CompleteTo {
-    /// Log time up to which all partitions are in, in ms.
-    clock: i64,
+    /// Log time up to which all partitions with records are in, in ms; none while there is no record.
+    clock: Option<i64>,
     /// Records of each partition that are in.
     next_offsets: BTreeMap<i64, i64>,
 }
@@ -28,15 +28,16 @@ pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Rep
     Ok(builder.start().await?)
 }
 
-/// Per pipeline, the least clock and all offsets.
+/// Per pipeline, the least clock and all offsets. A partition without records holds nothing back.
 pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<String, CompleteTo>, ReportError> {
     let mut pipelines = BTreeMap::new();
     for row in snapshot.query(sql::queries::PROGRESS, &[]).await? {
-        let clock: i64 = row.get(3);
-        let pipeline: &mut CompleteTo =
-            pipelines.entry(row.get(0)).or_insert_with(|| CompleteTo { clock, next_offsets: BTreeMap::new() });
-        pipeline.clock = pipeline.clock.min(clock);
-        pipeline.next_offsets.insert(row.get(1), row.get(2));
+        let (next_offset, clock): (i64, i64) = (row.get(2), row.get(3));
+        let pipeline: &mut CompleteTo = pipelines.entry(row.get(0)).or_default();
+        if next_offset > 0 {
+            pipeline.clock = Some(pipeline.clock.map_or(clock, |least| least.min(clock)));
+        }
+        pipeline.next_offsets.insert(row.get(1), next_offset);
     }
     Ok(pipelines)
 }

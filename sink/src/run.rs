@@ -27,7 +27,7 @@ pub fn run(
     stop: Stop,
 ) -> Result<(), TaskError> {
     meters::describe();
-    let (log_component, database) = (readiness.component("log"), readiness.component("database"));
+    let (log_component, database) = (readiness.component("sink_log"), readiness.component("sink_database"));
     let changes = Changes::default();
     let assignment = FromProgress {
         pool: pool.clone(),

@@ -96,6 +96,20 @@ fn a_newcomer_posts_reports_and_reads_the_segment_and_a_restart_goes_on_without_
     assert!(!any_process_names(dir.path()), "dev left a process behind");
 }
 
+#[test]
+fn the_tables_of_simulated_viewers_are_what_they_really_did() {
+    let dir = TempDir::new().unwrap();
+    let (process, ready) = start(dir.path(), "dev", &[]);
+    let (target, url) = (ready["ingest"].as_str().unwrap(), ready["database_url"].as_str().unwrap());
+    let flags = ["--viewers", "30", "--duration", "5", "--speedup", "120", "--batch", "3", "--database-url", url];
+    let mut load = std::process::Command::new(env!("CARGO_BIN_EXE_watchbeat"));
+    let verdict = load.args(["loadgen", "--target", target]).args(flags).output().unwrap();
+    let told: Value = serde_json::from_slice(&verdict.stdout).unwrap();
+    assert!(verdict.status.success() && told["verified"] == json!(true), "{told}");
+    assert!(told["accepted"].as_u64().unwrap() > 500 && told["duplicates_sent"].as_u64().unwrap() > 0, "{told}");
+    assert!(process.stop().success());
+}
+
 /// Whether the command line of any process has this folder in it.
 fn any_process_names(dir: &Path) -> bool {
     let needle = dir.to_str().unwrap().as_bytes();
