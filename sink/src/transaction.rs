@@ -160,3 +160,7 @@ async fn is_in(pool: &Pool, pipeline: &str, batch: &Batch) -> Result<bool, Datab
     let rows = progress::read(pool, pipeline, &partitions).await?;
     Ok(rows.iter().all(|row| batch.ranges.get(&row.partition).is_some_and(|range| range.to == row.next_offset)))
 }
+
+#[cfg(test)]
+#[path = "transaction_tests.rs"]
+mod tests;

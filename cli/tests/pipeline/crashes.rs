@@ -32,7 +32,7 @@ async fn twenty_kills_of_processor_and_sink_under_load_lose_nothing_and_count_no
         }
     }
     let accepted = load.await.unwrap();
-    let client = fleet.database.connect().await;
+    let client = fleet.connect().await;
     wait_until_complete(&client, accepted as u64).await;
     processor.assert_running();
     sink.assert_running();
@@ -54,7 +54,7 @@ async fn processors_and_sinks_that_join_and_leave_share_the_work_exactly() {
     assert!(first.stop().success());
     first_sink.kill();
     let accepted = load.await.unwrap();
-    let client = fleet.database.connect().await;
+    let client = fleet.connect().await;
     wait_until_complete(&client, accepted as u64).await;
     judge(&fleet.log(), &fleet.heartbeats(), accepted, &client).await;
 }

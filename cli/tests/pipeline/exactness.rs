@@ -1,10 +1,11 @@
 //! Random logs through the whole pipeline: every table equals the model's, run over the log as it really was.
 
-use crate::database::{Database, all_tables, progress};
+use crate::database::{all_tables, progress};
 use crate::fleet::Fleet;
 use crate::players::{Script, script, write_keys};
 use crate::{dev, log};
 use playback::model::{self, differences};
+use sql::testing::TestDatabase;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -21,20 +22,20 @@ pub(crate) const POINT_WAIT_MS: u32 = 8_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_random_logs_over_http_end_in_the_models_tables_on_the_embedded_parts() {
     let dir = TempDir::new().unwrap();
-    let database = Database::create("embedded").await;
+    let database = TestDatabase::create().await;
     let scripts: Vec<_> = (0..LOGS).map(|seed| script(seed, REPORTS)).collect();
     let keys = write_keys(dir.path(), &scripts);
     let flags = [
         "--keys",
         keys.to_str().unwrap(),
         "--database-url",
-        &database.url,
+        database.url(),
         "--point-wait-ms",
         &POINT_WAIT_MS.to_string(),
     ];
     let (process, ready) = dev::start(dir.path(), "dev", &flags);
     let accepted = play_all(scripts, ready["ingest"].as_str().unwrap(), Duration::ZERO).await;
-    let client = database.connect().await;
+    let client = sql::migrate::connect(database.url()).await.unwrap();
     wait_until_complete(&client, accepted as u64).await;
     assert!(process.stop().success());
     let embedded = Log::embedded(&dir.path().join("data/log")).unwrap();
@@ -49,7 +50,7 @@ async fn two_hundred_random_logs_over_http_end_in_the_models_tables_on_kafka_and
     let (ingest, gateway) = fleet.ingest(&keys);
     let (processor, sink) = (fleet.processor(POINT_WAIT_MS), fleet.sink());
     let accepted = play_all(scripts, &gateway, Duration::ZERO).await;
-    let client = fleet.database.connect().await;
+    let client = fleet.connect().await;
     wait_until_complete(&client, accepted as u64).await;
     for process in [ingest, processor, sink] {
         assert!(process.stop().success());

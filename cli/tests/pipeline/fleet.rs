@@ -1,7 +1,8 @@
 //! The roles as separate processes on a real Kafka and PostgreSQL.
 
-use crate::database::{Database, unique};
+use crate::database::unique;
 use crate::process::{Process, wait_until};
+use sql::testing::TestDatabase;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ const PARTITIONS: &str = "3";
 /// Topics, database and folder of one test; starts roles on them.
 pub(crate) struct Fleet {
     pub(crate) dir: TempDir,
-    pub(crate) database: Database,
+    database: TestDatabase,
     pub(crate) prefix: String,
     brokers: String,
     started: u32,
@@ -27,13 +28,13 @@ impl Fleet {
         );
         let fleet = Fleet {
             dir: TempDir::new().unwrap(),
-            database: Database::create(name).await,
+            database: TestDatabase::create().await,
             prefix: format!("{name}.{}.", unique()),
             brokers,
             started: 0,
         };
         let mut arguments =
-            vec!["migrate", "--database-url", &fleet.database.url, "--partitions", PARTITIONS, "--replication", "1"];
+            vec!["migrate", "--database-url", fleet.database.url(), "--partitions", PARTITIONS, "--replication", "1"];
         arguments.extend(fleet.log_flags());
         let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_watchbeat")).args(&arguments).output().unwrap();
         assert!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stderr));
@@ -42,6 +43,11 @@ impl Fleet {
 
     fn log_flags(&self) -> [&str; 4] {
         ["--brokers", &self.brokers, "--topic-prefix", &self.prefix]
+    }
+
+    /// A connection to the database.
+    pub(crate) async fn connect(&self) -> tokio_postgres::Client {
+        sql::migrate::connect(self.database.url()).await.unwrap()
     }
 
     /// The log, for reading it back.
@@ -73,7 +79,7 @@ impl Fleet {
 
     /// A sink.
     pub(crate) fn sink(&mut self) -> Process {
-        let url = self.database.url.clone();
+        let url = self.database.url().to_owned();
         self.role("sink", &["--database-url", &url, "--flush-ms", "200"])
     }
 
