@@ -40,7 +40,7 @@ pub(crate) struct ProcessFlags {
     admin: AdminFlags,
     #[command(flatten)]
     pipeline: PipelineFlags,
-    /// Where snapshots are kept: a folder that all processors share, or the URL of object storage
+    /// Where snapshots are kept: a folder that all processors share, or a bucket, s3://… or gs://… (AWS_… and GOOGLE_… in the environment)
     #[arg(long, env = "WATCHBEAT_SNAPSHOTS", value_name = "DIR|URL")]
     snapshots: String,
 }
@@ -107,7 +107,7 @@ pub(crate) fn gateway_settings(topics: &crate::flags::Topics, flags: &GatewayFla
 pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics());
     let settings = flags.pipeline.processor(&topics)?;
-    let store = processor::snapshot_store(&flags.snapshots)?;
+    let store = processor::snapshot_store(&flags.snapshots, std::env::vars())?;
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
         tasks.spawn_thread("processor", move || processor::run(&log, store, settings, runtime, &readiness, &stop));

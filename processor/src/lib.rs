@@ -177,13 +177,17 @@ pub enum SnapshotStoreError {
     },
 }
 
-/// The object storage of snapshots: a folder, made if it is missing, or the URL of a bucket.
-pub fn snapshot_store(location: &str) -> Result<Arc<dyn ObjectStore>, SnapshotStoreError> {
+/// The object storage of snapshots: a folder, made if it is missing, or the URL of a bucket (`s3://`, `gs://`), whose
+/// `options` are named as in the environment: `AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT` and so on; others are passed over.
+pub fn snapshot_store(
+    location: &str,
+    options: impl IntoIterator<Item = (String, String)>,
+) -> Result<Arc<dyn ObjectStore>, SnapshotStoreError> {
     if location.contains("://") {
         let refused = |reason: String| SnapshotStoreError::Location { location: location.to_owned(), reason };
         let url = url::Url::parse(location).map_err(|error| refused(error.to_string()))?;
         let (store, prefix) =
-            object_store::parse_url_opts(&url, std::env::vars()).map_err(|error| refused(error.to_string()))?;
+            object_store::parse_url_opts(&url, options).map_err(|error| refused(error.to_string()))?;
         return Ok(Arc::new(object_store::prefix::PrefixStore::new(store, prefix)));
     }
     let refused = |reason: String| SnapshotStoreError::Folder { folder: location.to_owned(), reason };

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const START: i64 = 1_763_683_200_000;
 
 fn snapshots(dir: &Path, fingerprint: &str) -> Snapshots {
-    Snapshots::new(processor::snapshot_store(dir.to_str().unwrap()).unwrap(), "main", fingerprint)
+    Snapshots::new(processor::snapshot_store(dir.to_str().unwrap(), []).unwrap(), "main", fingerprint)
 }
 
 /// A shard that has seen `ticks` ticks.

@@ -108,7 +108,7 @@ fn spawn_roles(
 
     let settings = flags.pipeline.processor(topics)?;
     let snapshots = flags.data_dir.join("snapshots");
-    let store = processor::snapshot_store(snapshots.to_str().context("the data directory's name is not UTF-8")?)?;
+    let store = processor::snapshot_store(snapshots.to_str().context("the data directory's name is not UTF-8")?, [])?;
     let (of_processor, processor_log) = ((runtime.clone(), readiness.clone(), stop.clone()), log.clone());
     tasks.spawn_thread("processor", move || {
         let (runtime, readiness, stop) = of_processor;
