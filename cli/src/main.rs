@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use flags::TelemetryFlags;
 use std::process::ExitCode;
 
-/// The views allocate and free much: this allocator halves what that costs.
+/// The views allocate and free much: a fifth of the processor's time with the system's allocator (docs/benchmarks.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
