@@ -46,3 +46,11 @@ pub const EMBEDDED_RETENTION_EVERY: Duration = Duration::from_secs(60);
 pub const EMBEDDED_CACHE_BYTES: u64 = 64 << 20;
 /// Disk for the embedded log's journals before they are folded into tables.
 pub const EMBEDDED_JOURNAL_BYTES: u64 = 256 << 20;
+/// Appends waiting for the spool's writer; one more finds the spool full.
+pub const SPOOL_APPENDS: usize = 4_096;
+/// Appends the spool's writer puts under one fsync.
+pub const SPOOL_GROUP: usize = 256;
+/// Bytes of a segment of the spool: the unit in which disk is given back, and what is sent again after a crash.
+pub const SPOOL_SEGMENT_BYTES: u64 = 16 << 20;
+/// A spool with less room than this counts as full: one batch of a gateway.
+pub const SPOOL_RESERVE_BYTES: u64 = 2 << 20;

@@ -101,6 +101,24 @@ pub enum LogError {
         /// What the storage said.
         reason: String,
     },
+    /// The spool holds all it may.
+    #[error("the spool in {dir} is full ({capacity_bytes} bytes): bring the log back, or give the spool more room")]
+    SpoolFull {
+        /// Its folder.
+        dir: String,
+        /// What it may hold.
+        capacity_bytes: u64,
+    },
+    /// The spool's storage failed.
+    #[error("spool in {dir}: {action}: {reason}: see that the disk works and has room, then start again")]
+    Spool {
+        /// Its folder.
+        dir: String,
+        /// What was tried.
+        action: &'static str,
+        /// What the storage said.
+        reason: String,
+    },
     /// The log was closed while something was still asked of it.
     #[error("the log is closed")]
     Closed,

@@ -12,12 +12,14 @@ mod error;
 mod kafka;
 mod murmur;
 mod record;
+mod spool;
 
 pub use delivery::Delivery;
 pub use error::LogError;
 pub use kafka::KafkaSettings;
 pub use murmur::partition_for;
 pub use record::{Assignment, AssignmentError, Outgoing, Position, Record, Start, TopicDescription, TopicSpec};
+pub use spool::{Depth, Spool, SpoolBatch, Spooled};
 
 use std::path::Path;
 use std::time::Duration;
@@ -99,7 +101,7 @@ enum ProducerKind {
 impl Producer {
     /// Appends in order (per partition), enqueued when this returns. The future resolves when all are durable, or
     /// with the first failure. Waits (blocking) while the queue is full: that is the backpressure.
-    pub fn append(&self, topic: &str, records: Vec<Outgoing>) -> Delivery {
+    pub fn append(&self, topic: &str, records: &[Outgoing]) -> Delivery {
         match &self.0 {
             ProducerKind::Kafka(producer) => producer.append(topic, records),
             ProducerKind::Embedded(producer) => producer.append(topic, records),

@@ -1,0 +1,181 @@
+//! A bounded queue of records on local disk, for the time in which the log itself cannot be reached: appended in order,
+//! durable once acknowledged, read from its oldest end and removed when the log has what was read.
+//!
+//! One writer thread puts whatever waits under one fsync ([`writer`]); what is on disk is in [`segment`]. Why not the
+//! embedded log's storage: `docs/decisions/0005-spool-segments.md`.
+
+mod segment;
+mod writer;
+
+use crate::{Delivery, LogError, caps};
+use bytes::Bytes;
+use segment::{Segment, Segments};
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use writer::{Append, Writer};
+
+/// A record that waits for its topic. Its partition is not kept: it is that of its key once the topic can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spooled {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Key.
+    pub key: Bytes,
+    /// Value.
+    pub value: Bytes,
+}
+
+/// The oldest records of a spool.
+#[derive(Debug, Clone, Default)]
+pub struct SpoolBatch {
+    /// In the order they were appended.
+    pub records: Vec<Spooled>,
+    segment: u64,
+    end: u64,
+}
+
+/// How much is in a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Records.
+    pub records: u64,
+    /// Bytes on disk they take.
+    pub bytes: u64,
+}
+
+/// An open spool; clones are the same one. The folder is free again when all are gone.
+#[derive(Clone)]
+pub struct Spool(Arc<Open>);
+
+struct Open {
+    shared: Arc<Shared>,
+    appends: Option<SyncSender<Append>>, // none while closing
+    writer: Option<JoinHandle<()>>,
+    _lock: File,
+}
+
+/// What readers and the writer share.
+struct Shared {
+    dir: String,
+    capacity_bytes: u64,
+    /// Bytes in it, those of appends under way included.
+    bytes: AtomicU64,
+    records: AtomicU64,
+    segments: Mutex<Segments>,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, with what is in it; refused while another process has it. It takes `capacity_bytes`; on disk
+    /// it may have one segment more, [`caps::SPOOL_SEGMENT_BYTES`].
+    pub fn open(dir: &Path, capacity_bytes: u64) -> Result<Spool, LogError> {
+        let failed = |error| failure(&dir.display().to_string(), "opening", error);
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let lock = File::create(dir.join("lock")).map_err(failed)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => LogError::InUse { dir: dir.display().to_string() },
+            TryLockError::Error(error) => failed(error),
+        })?;
+        let (segments, depth) = Segments::recover(dir).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            dir: dir.display().to_string(),
+            capacity_bytes,
+            bytes: AtomicU64::new(depth.bytes),
+            records: AtomicU64::new(depth.records),
+            segments: Mutex::new(segments),
+        });
+        let (appends, waiting) = sync_channel(caps::SPOOL_APPENDS);
+        let writer = std::thread::Builder::new().name("spool-writer".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || Writer::new(&shared).run(&waiting)
+        });
+        let writer = Some(writer.map_err(failed)?);
+        Ok(Spool(Arc::new(Open { shared, appends: Some(appends), writer, _lock: lock })))
+    }
+
+    /// Appends all of them or none; they are on the disk when the future resolves. Never waits for room: without it the append
+    /// fails at once with [`LogError::SpoolFull`].
+    pub fn append(&self, records: Vec<Spooled>) -> Delivery {
+        let shared = &self.0.shared;
+        let bytes = segment::frame_len(&records);
+        if shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > shared.capacity_bytes {
+            shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Delivery::failed(shared.full());
+        }
+        let (delivery, acknowledgement) = Delivery::of(1);
+        let appends = self.0.appends.as_ref().expect("only `drop` takes it");
+        let sent = appends.try_send(Append { records, bytes, acknowledgement });
+        if let Err(TrySendError::Full(append) | TrySendError::Disconnected(append)) = sent {
+            shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            append.acknowledgement.settle(1, Some(shared.full()));
+        }
+        delivery
+    }
+
+    /// The oldest records, whole appends, at least one if there is one, up to about these maxima. Blocks on the disk.
+    pub fn read(&self, max_records: usize, max_bytes: usize) -> Result<SpoolBatch, LogError> {
+        let shared = &self.0.shared;
+        let (oldest, from) = shared.segments().oldest();
+        let Some(Segment { number, len, .. }) = oldest else { return Ok(SpoolBatch::default()) };
+        let path = Path::new(&shared.dir).join(segment::file_name(number));
+        let read = segment::read(&path, from, len, max_records, max_bytes);
+        let (records, end) = read.map_err(|error| shared.failed("reading", error))?;
+        Ok(SpoolBatch { records, segment: number, end })
+    }
+
+    /// Forgets what `read` gave, which must be the oldest records still. A crash may undo it: then they are read again.
+    /// Blocks on the disk.
+    pub fn remove(&self, batch: &SpoolBatch) -> Result<(), LogError> {
+        let shared = &self.0.shared;
+        let mut segments = shared.segments();
+        let removed = segments.remove_to(Path::new(&shared.dir), batch.segment, batch.end);
+        let bytes = removed.map_err(|error| shared.failed("removing", error))?;
+        shared.records.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
+        shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How much is in it, appends under way included in the bytes.
+    pub fn depth(&self) -> Depth {
+        let Shared { records, bytes, .. } = &*self.0.shared;
+        Depth { records: records.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
+    }
+
+    /// Whether there is no room for another batch of the size that a gateway appends.
+    pub fn is_full(&self) -> bool {
+        self.depth().bytes + caps::SPOOL_RESERVE_BYTES > self.0.shared.capacity_bytes
+    }
+}
+
+impl Shared {
+    fn segments(&self) -> MutexGuard<'_, Segments> {
+        // Nothing panics while it is held, and the state is whole at every step.
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self) -> LogError {
+        LogError::SpoolFull { dir: self.dir.clone(), capacity_bytes: self.capacity_bytes }
+    }
+
+    fn failed(&self, action: &'static str, error: std::io::Error) -> LogError {
+        failure(&self.dir, action, error)
+    }
+}
+
+fn failure(dir: &str, action: &'static str, error: std::io::Error) -> LogError {
+    LogError::Spool { dir: dir.to_owned(), action, reason: error.to_string() }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.appends = None; // the writer ends after what it still has
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the spool's writer had panicked");
+        }
+    }
+}

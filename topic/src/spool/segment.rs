@@ -1,0 +1,212 @@
+//! What is on disk: segments, files of frames. A frame is one append: the length of its payload and the CRC-32 of length
+//! and payload, both little-endian, then the payload, its records one after the other.
+//!
+//! A frame counts when its checksum is right, and nothing is ever written behind one that may be wrong. So whatever a
+//! power loss leaves of the last frames, everything before the first wrong one is what was acknowledged.
+
+use super::{Depth, Spooled};
+use bytes::{Buf, BufMut, Bytes};
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+const HEADER_BYTES: usize = 8;
+/// Bytes of a payload at most; a longer one is no frame of ours. A gateway appends some hundred KiB at a time.
+const MAX_PAYLOAD_BYTES: u32 = 256 << 20;
+
+/// One file. Its number decides its place in the queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    /// Bytes of whole, durable frames.
+    pub(super) len: u64,
+}
+
+/// All segments, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    all: VecDeque<Segment>,
+    /// Bytes of the oldest that were removed already.
+    removed: u64,
+    /// The number of the next segment.
+    pub(super) next: u64,
+    /// Whether something is being written into the newest: then it must stay, although all of it may be removed.
+    pub(super) writing: bool,
+}
+
+impl Segments {
+    /// Finds what a folder holds. What is no frame at the end of a segment was never acknowledged, and is cut off.
+    pub(super) fn recover(dir: &Path) -> io::Result<(Segments, Depth)> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            numbers.extend(entry?.file_name().to_str().and_then(number_of));
+        }
+        numbers.sort_unstable();
+        let mut segments = Segments { next: numbers.last().map_or(0, |last| last + 1), ..Segments::default() };
+        let mut depth = Depth { records: 0, bytes: 0 };
+        for number in numbers {
+            let path = dir.join(file_name(number));
+            let (records, len) = measure(&path)?;
+            let found = fs::metadata(&path)?.len();
+            if found > len {
+                let segment = path.display().to_string();
+                tracing::warn!(segment, bytes = found - len, "cutting off what was not written as a whole");
+                let file = File::options().write(true).open(&path)?;
+                file.set_len(len)?;
+                file.sync_all()?;
+            }
+            depth = Depth { records: depth.records + records, bytes: depth.bytes + len };
+            segments.all.push_back(Segment { number, len });
+        }
+        Ok((segments, depth))
+    }
+
+    /// The oldest segment that has something left, and from where.
+    pub(super) fn oldest(&self) -> (Option<Segment>, u64) {
+        let mut removed = self.removed;
+        for segment in &self.all {
+            if removed < segment.len {
+                return (Some(*segment), removed);
+            }
+            removed = 0;
+        }
+        (None, 0)
+    }
+
+    pub(super) fn newest(&mut self) -> Option<&mut Segment> {
+        self.all.back_mut()
+    }
+
+    pub(super) fn push(&mut self, segment: Segment) {
+        self.all.push_back(segment);
+    }
+
+    /// Removes everything before `end` of a segment, and the files of which nothing is left; gives the bytes it was.
+    pub(super) fn remove_to(&mut self, dir: &Path, number: u64, end: u64) -> io::Result<u64> {
+        let mut bytes = 0;
+        while let Some(oldest) = self.all.front().copied() {
+            let reached = match oldest.number.cmp(&number) {
+                std::cmp::Ordering::Less => oldest.len,
+                std::cmp::Ordering::Equal => end,
+                std::cmp::Ordering::Greater => break,
+            };
+            bytes += reached.saturating_sub(self.removed);
+            self.removed = self.removed.max(reached);
+            if self.removed < oldest.len || (self.all.len() == 1 && self.writing) {
+                break;
+            }
+            fs::remove_file(dir.join(file_name(oldest.number)))?;
+            self.all.pop_front();
+            self.removed = 0;
+        }
+        Ok(bytes)
+    }
+}
+
+pub(super) fn file_name(number: u64) -> String {
+    format!("{number:020}.segment")
+}
+
+fn number_of(file_name: &str) -> Option<u64> {
+    file_name.strip_suffix(".segment")?.parse().ok()
+}
+
+/// Bytes of the frame of an append.
+pub(super) fn frame_len(records: &[Spooled]) -> u64 {
+    let record = |record: &Spooled| 12 + record.topic.len() + record.key.len() + record.value.len();
+    (HEADER_BYTES + records.iter().map(record).sum::<usize>()) as u64
+}
+
+/// Adds the frame of an append.
+pub(super) fn encode(records: &[Spooled], frames: &mut Vec<u8>) {
+    let start = frames.len();
+    frames.put_bytes(0, HEADER_BYTES);
+    for record in records {
+        for part in [record.topic.as_bytes(), &record.key, &record.value] {
+            frames.put_u32_le(u32::try_from(part.len()).expect("a record is far below 4 GiB"));
+            frames.extend_from_slice(part);
+        }
+    }
+    let (header, payload) = frames[start..].split_at_mut(HEADER_BYTES);
+    let len = u32::try_from(payload.len()).expect("an append is far below 4 GiB").to_le_bytes();
+    header[..4].copy_from_slice(&len);
+    header[4..].copy_from_slice(&checksum(len, payload).to_le_bytes());
+}
+
+/// The records of the frames from `from` on, up to about these maxima, and where they end.
+pub(super) fn read(
+    path: &Path,
+    from: u64,
+    to: u64,
+    max_records: usize,
+    max_bytes: usize,
+) -> io::Result<(Vec<Spooled>, u64)> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut file = io::BufReader::with_capacity(1 << 20, file.take(to - from));
+    let (mut records, mut end) = (Vec::new(), from);
+    while end < to && records.len() < max_records && end - from < max_bytes as u64 {
+        let at = end;
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged at {at}", path.display()));
+        let payload = frame(&mut file)?.ok_or_else(damaged)?;
+        end += (HEADER_BYTES + payload.len()) as u64;
+        records.extend(decode(payload).ok_or_else(damaged)?);
+    }
+    Ok((records, end))
+}
+
+/// Records and bytes of a segment up to its first wrong frame.
+fn measure(path: &Path) -> io::Result<(u64, u64)> {
+    let mut file = io::BufReader::with_capacity(1 << 20, File::open(path)?);
+    let (mut records, mut len) = (0, 0);
+    while let Some(payload) = frame(&mut file)? {
+        len += (HEADER_BYTES + payload.len()) as u64;
+        records += decode(payload).map_or(0, |records| records.len() as u64);
+    }
+    Ok((records, len))
+}
+
+/// The payload of the next frame; `None` when there is no whole and right one.
+fn frame(file: &mut impl Read) -> io::Result<Option<Bytes>> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    file.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+    let Some((len, checksum_bytes)) = header.split_first_chunk::<4>() else { return Ok(None) };
+    let Ok(expected) = checksum_bytes.try_into().map(u32::from_le_bytes) else { return Ok(None) };
+    let payload_len = u32::from_le_bytes(*len);
+    // A file's reserved but never written blocks read as zeros.
+    if payload_len == 0 || payload_len > MAX_PAYLOAD_BYTES {
+        return Ok(None);
+    }
+    let mut payload = Vec::new();
+    file.take(u64::from(payload_len)).read_to_end(&mut payload)?;
+    let is_right = payload.len() == payload_len as usize && checksum(*len, &payload) == expected;
+    Ok(is_right.then(|| Bytes::from(payload)))
+}
+
+fn decode(mut payload: Bytes) -> Option<Vec<Spooled>> {
+    let part = |payload: &mut Bytes| {
+        let len = payload.try_get_u32_le().ok()? as usize;
+        (len <= payload.len()).then(|| payload.split_to(len))
+    };
+    let mut records = Vec::new();
+    let mut last_topic: Option<Arc<str>> = None;
+    while !payload.is_empty() {
+        let (topic, key, value) = (part(&mut payload)?, part(&mut payload)?, part(&mut payload)?);
+        let topic = match last_topic.take() {
+            Some(last) if last.as_bytes() == &topic[..] => last,
+            _ => Arc::from(std::str::from_utf8(&topic).ok()?),
+        };
+        last_topic = Some(topic.clone());
+        records.push(Spooled { topic, key, value });
+    }
+    Some(records)
+}
+
+fn checksum(len: [u8; 4], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&len);
+    hasher.update(payload);
+    hasher.finalize()
+}

@@ -1,0 +1,260 @@
+//! The spool: what it acknowledged is there in order, whatever happens to the process or the end of its files.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+use topic::{Depth, LogError, Spool, Spooled};
+
+const CAPACITY: u64 = 64 << 20;
+
+fn record(number: u64) -> Spooled {
+    let value = format!("{number} {}", "x".repeat((number % 200) as usize));
+    Spooled { topic: "heartbeats".into(), key: Bytes::from(format!("key-{}", number % 7)), value: Bytes::from(value) }
+}
+
+fn append(spool: &Spool, numbers: std::ops::Range<u64>) -> Result<(), LogError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(spool.append(numbers.map(record).collect()))
+}
+
+/// Takes everything out.
+fn drain(spool: &Spool) -> Vec<Spooled> {
+    let mut all = Vec::new();
+    loop {
+        let batch = spool.read(100, usize::MAX).unwrap();
+        if batch.records.is_empty() {
+            return all;
+        }
+        spool.remove(&batch).unwrap();
+        all.extend(batch.records);
+    }
+}
+
+fn records(numbers: std::ops::Range<u64>) -> Vec<Spooled> {
+    numbers.map(record).collect()
+}
+
+#[test]
+fn what_was_appended_is_read_in_order() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    append(&spool, 0..3).unwrap();
+    append(&spool, 3..10).unwrap();
+    let first = spool.read(2, usize::MAX).unwrap();
+    assert_eq!(first.records, records(0..3), "an append stays together");
+    assert_eq!(spool.read(4, usize::MAX).unwrap().records, records(0..10));
+    spool.remove(&first).unwrap();
+    append(&spool, 10..12).unwrap();
+    assert_eq!(drain(&spool), records(3..12));
+    assert_eq!(spool.depth(), Depth { records: 0, bytes: 0 });
+}
+
+#[test]
+fn what_was_not_removed_is_there_after_reopening() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    append(&spool, 0..3).unwrap();
+    append(&spool, 3..10).unwrap();
+    spool.remove(&spool.read(1, usize::MAX).unwrap()).unwrap();
+    drop(spool);
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    append(&spool, 10..12).unwrap();
+    assert_eq!(spool.depth().records, 12, "a removal inside a segment is not kept, and is not promised");
+    assert_eq!(drain(&spool), records(0..12));
+    drop(spool);
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    assert_eq!(drain(&spool), [], "what is empty stays empty");
+    assert_eq!(segments(dir.path()).len(), 0);
+}
+
+#[test]
+fn a_folder_in_use_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let _spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    assert!(matches!(Spool::open(dir.path(), CAPACITY), Err(LogError::InUse { .. })));
+}
+
+#[test]
+fn a_full_spool_refuses_and_takes_again_after_a_removal() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), 10_000).unwrap();
+    let mut taken = 0;
+    while append(&spool, taken..taken + 1).is_ok() {
+        taken += 1;
+    }
+    assert!(matches!(append(&spool, taken..taken + 1), Err(LogError::SpoolFull { .. })), "and it stays full");
+    spool.remove(&spool.read(10, usize::MAX).unwrap()).unwrap();
+    append(&spool, taken..taken + 1).unwrap();
+    assert_eq!(drain(&spool), records(10..taken + 1), "a refused append leaves nothing");
+}
+
+#[test]
+fn disk_is_given_back_segment_by_segment() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let large = |number: u64| Spooled { value: Bytes::from(vec![number as u8; 1 << 20]), ..record(number) };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for number in 0..40 {
+        runtime.block_on(spool.append(vec![large(number)])).unwrap();
+    }
+    assert_eq!(segments(dir.path()).len(), 3);
+    for number in 0..16 {
+        let batch = spool.read(1, usize::MAX).unwrap();
+        assert_eq!(batch.records, [large(number)]);
+        spool.remove(&batch).unwrap();
+    }
+    assert_eq!(segments(dir.path()).len(), 2);
+}
+
+/// Appends, reads, removals and reopenings in a random order, against a queue in memory.
+#[test]
+fn it_is_a_queue() {
+    let seed = std::env::var("SEED").map_or(20_261, |seed| seed.parse().unwrap());
+    println!("SEED={seed}");
+    let mut state: u64 = seed;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let dir = TempDir::new().unwrap();
+    let mut spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let (mut model, mut next) = (VecDeque::new(), 0);
+    for _ in 0..400 {
+        match random(10) {
+            // Only what was emptied comes back as it was: a removal may be undone by a crash.
+            0 => {
+                assert!(drain(&spool).iter().eq(&model));
+                model.clear();
+                drop(spool);
+                spool = Spool::open(dir.path(), CAPACITY).unwrap();
+            }
+            1..=3 => {
+                let batch = spool.read(1 + random(50) as usize, usize::MAX).unwrap();
+                assert!(batch.records.iter().eq(model.iter().take(batch.records.len())));
+                spool.remove(&batch).unwrap();
+                model.drain(..batch.records.len());
+            }
+            _ => {
+                let count = 1 + random(20);
+                append(&spool, next..next + count).unwrap();
+                model.extend(records(next..next + count));
+                next += count;
+            }
+        }
+        assert_eq!(spool.depth().records, model.len() as u64);
+    }
+    assert!(drain(&spool).iter().eq(&model));
+}
+
+/// Not a test by itself: what the next one starts and kills.
+#[test]
+fn child_that_appends() {
+    let Ok(dir) = std::env::var("WATCHBEAT_SPOOL_CHILD") else { return };
+    let spool = Spool::open(Path::new(&dir), CAPACITY).unwrap();
+    for number in 0.. {
+        append(&spool, number * 3..number * 3 + 3).unwrap();
+        println!("acknowledged {}", number * 3 + 3);
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
+    let dir = TempDir::new().unwrap();
+    for round in 0..5 {
+        fs::remove_dir_all(dir.path()).unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["child_that_appends", "--exact", "--nocapture"])
+            .env("WATCHBEAT_SPOOL_CHILD", dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let acknowledged = lines.filter_map(|line| line.split_once("acknowledged ")?.1.parse::<u64>().ok());
+        let acknowledged = acknowledged.take(30 + round * 40).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let found = drain(&Spool::open(dir.path(), CAPACITY).unwrap());
+        let count = found.len() as u64;
+        assert!(count >= acknowledged, "{count} of {acknowledged}");
+        assert_eq!(count % 3, 0, "an append is there as a whole or not at all");
+        assert_eq!(found, records(0..count));
+    }
+}
+
+/// Power loss leaves any prefix of what was not synced, and may leave rubbish at the end.
+#[test]
+fn a_torn_or_damaged_tail_costs_only_itself() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let mut lengths = Vec::new();
+    for number in 0..20 {
+        append(&spool, number..number + 1).unwrap();
+        lengths.push(fs::metadata(newest(dir.path())).unwrap().len() as usize);
+    }
+    drop(spool);
+    let whole = fs::read(newest(dir.path())).unwrap();
+    let (first, last) = (lengths[9], lengths[19]);
+    for cut in (first..=last).step_by(7) {
+        let kept = lengths.iter().filter(|length| **length <= cut).count() as u64;
+        for damage in [Damage::Cut, Damage::Zeros, Damage::Flipped] {
+            let copy = TempDir::new().unwrap();
+            copy_folder(dir.path(), copy.path());
+            fs::write(newest(copy.path()), damage.of(&whole, cut)).unwrap();
+            let spool = Spool::open(copy.path(), CAPACITY).unwrap();
+            let count = spool.depth().records;
+            assert!(count >= kept, "{count} of {kept} before the damage, {damage:?} at {cut}");
+            append(&spool, count..count + 1).unwrap();
+            assert_eq!(
+                drain(&spool),
+                records(0..count + 1),
+                "nothing is invented, and it goes on, {damage:?} at {cut}"
+            );
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Cut,
+    Zeros,
+    Flipped,
+}
+
+impl Damage {
+    fn of(self, whole: &[u8], at: usize) -> Vec<u8> {
+        let mut bytes = whole.to_vec();
+        match self {
+            Damage::Cut => bytes.truncate(at),
+            Damage::Zeros => bytes[at..].fill(0),
+            Damage::Flipped => bytes.get_mut(at).into_iter().for_each(|byte| *byte ^= 0x55),
+        }
+        bytes
+    }
+}
+
+fn newest(dir: &Path) -> PathBuf {
+    segments(dir).into_iter().max().unwrap()
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "segment")).collect()
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
