@@ -55,7 +55,7 @@ pub(crate) async fn append(
             value: record.encode_to_vec().into(),
         });
         if records.len() == APPEND || number + 1 == count {
-            deliveries.push(producer.append(topic, std::mem::take(&mut records)));
+            deliveries.push(producer.append(topic, &std::mem::take(&mut records)));
         }
         if deliveries.len() > 8 {
             deliveries.remove(0).await?;

@@ -3,6 +3,7 @@
 use crate::flags::{AdminFlags, DatabaseFlags, LogFlags, PipelineFlags};
 use anyhow::Context;
 use clap::Args;
+use ipnet::IpNet;
 use service::{Readiness, Stop, Tasks};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,68 @@ pub(crate) struct GatewayFlags {
     /// Keys and their sites, a JSON file; without it everybody is the site `default`
     #[arg(long, env = "WATCHBEAT_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
+    /// Peppers, a JSON file; with it user ids are pseudonyms before they reach the log
+    #[arg(long, env = "WATCHBEAT_PEPPER", value_name = "FILE")]
+    pepper: Option<PathBuf>,
+    /// Threads that serve requests; by default one per core
+    #[arg(long, env = "WATCHBEAT_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    workers: Option<u16>,
+    /// How long a request waits for others to go to the log with; ms
+    #[arg(long, env = "WATCHBEAT_LINGER_MS", default_value_t = 4, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    linger_ms: u64,
+    /// Folder of this gateway alone where reports wait while the log is away; without it they are refused then
+    #[arg(long, env = "WATCHBEAT_SPOOL", value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// What may wait there; MiB
+    #[arg(long, env = "WATCHBEAT_SPOOL_MIB", default_value_t = 4_096, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..))]
+    spool_mib: u64,
+    /// Address for heartbeats over TLS; port 0 takes a free one
+    #[arg(long, env = "WATCHBEAT_TLS_LISTEN", value_name = "ADDR", requires_all = ["tls_certificate", "tls_key"])]
+    tls_listen: Option<SocketAddr>,
+    /// Certificate and those that vouch for it, PEM; looked at every few seconds and taken up when it changes
+    #[arg(long, env = "WATCHBEAT_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_listen")]
+    tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, env = "WATCHBEAT_TLS_KEY", value_name = "FILE", requires = "tls_listen")]
+    tls_key: Option<PathBuf>,
+    /// Connections of one client address (IPv6: one /64)
+    #[arg(long, env = "WATCHBEAT_CONNECTIONS_PER_ADDRESS", default_value_t = ingest::CONNECTIONS_PER_ADDRESS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: u32,
+    /// Load balancers that begin every connection with a PROXY protocol header; may be repeated
+    #[arg(long, env = "WATCHBEAT_PROXY_PROTOCOL_FROM", value_name = "CIDR", value_delimiter = ',')]
+    proxy_protocol_from: Vec<IpNet>,
+    /// Reverse proxies whose X-Forwarded-For is believed; may be repeated
+    #[arg(long, env = "WATCHBEAT_FORWARDED_FOR_FROM", value_name = "CIDR", value_delimiter = ',')]
+    forwarded_for_from: Vec<IpNet>,
+}
+
+impl GatewayFlags {
+    /// The gateway's sockets.
+    pub(crate) fn bind(&self) -> anyhow::Result<ingest::Listeners> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.map_or(cores, usize::from);
+        let bound = ingest::Listeners::bind(self.listen, self.tls_listen, workers);
+        bound.with_context(|| match self.tls_listen {
+            None => format!("cannot listen on {}", self.listen),
+            Some(tls) => format!("cannot listen on {} and {tls}", self.listen),
+        })
+    }
+
+    /// The gateway's settings for these topics.
+    pub(crate) fn settings(&self, topics: &crate::flags::Topics) -> ingest::Settings {
+        let files = self.tls_certificate.clone().zip(self.tls_key.clone());
+        ingest::Settings {
+            keys: self.keys.clone(),
+            pepper: self.pepper.clone(),
+            linger: Duration::from_millis(self.linger_ms),
+            spool: self.spool.clone().map(|dir| ingest::SpoolSettings { dir, capacity_bytes: self.spool_mib << 20 }),
+            tls: files.map(|(chain, key)| ingest::TlsFiles { chain, key }),
+            connections_per_address: self.connections_per_address,
+            proxy_protocol_from: self.proxy_protocol_from.clone(),
+            forwarded_for_from: self.forwarded_for_from.clone(),
+            ..ingest::Settings::new(topics.heartbeats.clone(), topics.dead_letters.clone())
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -79,29 +142,17 @@ pub(crate) struct ReportFlags {
     report_listen: SocketAddr,
 }
 
-/// How long the gateway's producer waits for a batch to fill: part of every answer's time.
-const GATEWAY_LINGER: Duration = Duration::from_millis(5);
 /// Connections of a role to the database.
 const POOL_SIZE: usize = 8;
 
 pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics());
-    let listener = listen(flags.gateway.listen).await?;
-    let settings = gateway_settings(&topics, &flags.gateway);
+    let listeners = flags.gateway.bind()?;
+    let settings = flags.gateway.settings(&topics);
     run_role(flags.admin, |tasks, readiness, stop| {
-        tasks.spawn("ingest", ingest::serve(listener, log, settings, readiness, stop));
+        tasks.spawn("ingest", ingest::serve(listeners, log, settings, readiness, stop));
     })
     .await
-}
-
-/// The gateway's settings for these topics.
-pub(crate) fn gateway_settings(topics: &crate::flags::Topics, flags: &GatewayFlags) -> ingest::Settings {
-    ingest::Settings {
-        heartbeats_topic: topics.heartbeats.clone(),
-        dead_letters_topic: topics.dead_letters.clone(),
-        keys: flags.keys.clone(),
-        linger: GATEWAY_LINGER,
-    }
 }
 
 pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {

@@ -1,12 +1,14 @@
 //! What browsers and keys need of the headers: where a request carries its key, and the CORS headers of an answer.
 
 use crate::limits::PREFLIGHT_MAX_AGE_S;
-use hyper::HeaderMap;
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HeaderValue,
     ORIGIN, VARY,
 };
+use hyper::{HeaderMap, Response, StatusCode};
 use std::borrow::Cow;
 
 /// The key of a request: `Authorization: Bearer`, `X-Watchbeat-Key`, or `?key=`, the first that is there.
@@ -27,13 +29,13 @@ pub(crate) fn origin(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 /// Lets the page read the answer. The origin is echoed instead of `*` because beacons are sent with credentials, for
 /// which browsers refuse `*`; nothing here is authorised by a cookie, so that gives nothing away.
-pub(crate) fn allow_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+pub(crate) fn allow_origin(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     match origin {
         None => {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
         Some(origin) => {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
             headers.insert(VARY, HeaderValue::from_static("origin"));
@@ -42,13 +44,17 @@ pub(crate) fn allow_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>
 }
 
 /// The answer to a preflight. It carries no key in a header, so every origin may ask; the request itself is checked.
-pub(crate) fn preflight(headers: &mut HeaderMap) {
+pub(crate) fn preflight() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("authorization, content-encoding, content-type, x-watchbeat-key"),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));
+    response
 }
 
 /// A query parameter without its `%41`; what is no text then is no known key either.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use playback::json::Plain;
 use playback::message::{self, DecodeError};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -17,6 +18,8 @@ use std::io::Read;
 /// The reports of a body, in its order.
 #[derive(Debug)]
 pub(crate) enum Reports<'a> {
+    /// The one report of a body, parsed already, and its text.
+    Plain(Plain<'a>, &'a str),
     /// Texts; of a body with one report per line some may be no JSON.
     Json(Vec<&'a str>),
     /// Protobuf messages.
@@ -26,6 +29,7 @@ pub(crate) enum Reports<'a> {
 impl Reports<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
+            Reports::Plain(..) => 1,
             Reports::Json(texts) => texts.len(),
             Reports::Messages(messages) => messages.len(),
         }
@@ -95,7 +99,7 @@ impl Form {
     /// The reports of a decompressed body.
     pub(crate) fn reports(self, body: &[u8]) -> Result<Reports<'_>, Problem> {
         match self.media {
-            Media::Json => json(body).map(Reports::Json),
+            Media::Json => json(body),
             Media::Protobuf if body.is_empty() => Err(Fault::EmptyBody.into()),
             Media::Protobuf => message::decode(body, MAX_REPORTS).map(Reports::Messages).map_err(|error| match error {
                 DecodeError::TooMany { .. } => Fault::TooManyReports.into(),
@@ -129,11 +133,14 @@ fn bounded(decoder: impl Read) -> Result<Bytes, Problem> {
 }
 
 /// The texts of the reports: of an array its elements, of one value itself, otherwise one per line.
-fn json(body: &[u8]) -> Result<Vec<&str>, Problem> {
+fn json(body: &[u8]) -> Result<Reports<'_>, Problem> {
     let body = std::str::from_utf8(body).map_err(|_| Problem::from(Fault::InvalidUtf8))?;
     let body = body.trim_matches(is_json_space);
     if body.is_empty() {
         return Err(Fault::EmptyBody.into());
+    }
+    if let Some(plain) = Plain::parse(body) {
+        return Ok(Reports::Plain(plain, body));
     }
     let whole = if body.starts_with('[') {
         serde_json::from_str(body).map(|Elements(texts)| texts)
@@ -147,7 +154,7 @@ fn json(body: &[u8]) -> Result<Vec<&str>, Problem> {
     if texts.len() > MAX_REPORTS {
         return Err(Fault::TooManyReports.into());
     }
-    Ok(texts)
+    Ok(Reports::Json(texts))
 }
 
 /// One report per line, when the body is laid out like that: several lines, at least one of them JSON. A body that

@@ -2,49 +2,48 @@
 //! every accepted report and every dead letter.
 
 use crate::access;
+use crate::appender::Appender;
 use crate::body::Form;
 use crate::clock;
-use crate::keys::{Grant, Keys};
-use crate::limits::{
-    APPEND_TIMEOUT, BODY_TIMEOUT, MAX_BODIES_IN_FLIGHT_KIB, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, MAX_QUEUED_RECORDS,
-    RETRY_AFTER_S,
-};
-use crate::meter;
+use crate::keys::{Grant, Keys, Site};
+use crate::limits::{BODY_TIMEOUT, MAX_BODIES_IN_FLIGHT_BYTES, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, RETRY_AFTER_S};
+use crate::meter::Meters;
+use crate::net::Peer;
+use crate::outlet::{Outlet, Refused};
 use crate::problem::{Fault, Problem};
+use crate::pseudonym::PepperFile;
+use crate::rate::Guesses;
 use crate::verdict::{self, Rejected, Route, Verdict};
 use bytes::{Bytes, BytesMut};
-use futures::future::try_join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use tokio::time::timeout;
-use topic::Producer;
 
-/// A topic the gateway writes, as it was found at the start.
-#[derive(Debug, Clone)]
-pub(crate) struct Destination {
-    pub(crate) topic: String,
-    pub(crate) partitions: u32,
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) keys: Keys,
+    pub(crate) peppers: Option<PepperFile>,
+    pub(crate) outlet: Arc<Outlet>,
+    /// Unknown keys that a client may try.
+    pub(crate) guesses: Guesses,
+    /// Bytes of bodies in memory.
+    pub(crate) bodies: AtomicU64,
 }
 
-/// Everything a request needs; one for all connections.
+/// Everything a request needs; one for all connections of a worker.
 pub(crate) struct Gateway {
-    keys: Keys,
-    producer: Producer,
-    heartbeats: Destination,
-    dead_letters: Destination,
-    /// One permit per KiB of a body in memory.
-    room: Semaphore,
-    /// One permit per record the log has not settled. The producer blocks its caller when its own queue is full, so
-    /// that must never happen here.
-    queue: Arc<Semaphore>,
-    /// Whether the last append failed: an outage is logged once and not once per request.
-    is_failing: AtomicBool,
+    shared: Arc<Shared>,
+    appender: Appender,
+    meters: Rc<Meters>,
 }
 
 /// What is answered when the request as such was fine.
@@ -54,84 +53,101 @@ struct Answer<'a> {
     rejected: &'a [Rejected],
 }
 
+/// The answer to nearly every request.
+const ONE_ACCEPTED: &[u8] = br#"{"accepted":1,"rejected":[]}"#;
+
 impl Gateway {
-    pub(crate) fn new(keys: Keys, producer: Producer, heartbeats: Destination, dead_letters: Destination) -> Gateway {
-        let room = Semaphore::new(MAX_BODIES_IN_FLIGHT_KIB);
-        let queue = Arc::new(Semaphore::new(MAX_QUEUED_RECORDS));
-        Gateway { keys, producer, heartbeats, dead_letters, room, queue, is_failing: AtomicBool::new(false) }
+    pub(crate) fn new(shared: Arc<Shared>, linger: std::time::Duration) -> Gateway {
+        let meters = Rc::new(Meters::new());
+        let appender = Appender::new(shared.outlet.clone(), meters.clone(), linger);
+        Gateway { shared, appender, meters }
     }
 
     /// Answers one request, whatever it is.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (head, mut body) = request.into_parts();
-        let outcome = self.outcome(&head, &mut body).await;
-        let origin = access::origin(&head.headers);
-        let mut response = match &outcome {
-            Ok(Outcome::Preflight) => {
-                let mut response = Response::new(Full::default());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                access::preflight(response.headers_mut());
-                response
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
+        // be cold when it is touched again.
+        let (origin, outcome) = self.read(request, peer).await;
+        let outcome = match outcome {
+            Ok(Outcome::Judged(mut verdict, site)) => {
+                self.append(&mut verdict, &site).await.map(|()| Outcome::Judged(verdict, site))
             }
-            Ok(Outcome::Judged(verdict)) => answered(verdict),
+            outcome => outcome,
+        };
+        let mut response = match &outcome {
+            Ok(Outcome::Preflight) => access::preflight(),
+            Ok(Outcome::Judged(verdict, _)) => answered(verdict),
             Err(problem) => refused(problem),
         };
         if !matches!(&outcome, Err(problem) if problem.fault == Fault::OriginNotAllowed) {
             access::allow_origin(response.headers_mut(), origin);
         }
+        self.meters.request(response.status().as_u16());
+        response
+    }
+
+    /// Everything up to the log, and the web origin the request comes from.
+    async fn read(&self, request: Request<Incoming>, peer: &Peer) -> (Option<HeaderValue>, Result<Outcome, Problem>) {
+        let (head, mut body) = request.into_parts();
+        let outcome = self.outcome(&head, &mut body, peer).await;
         // Who waits for `100 Continue` has sent no body yet and learns from the answer not to.
         if outcome.is_err() && !head.headers.contains_key(EXPECT) {
             discard(&mut body).await;
         }
-        meter::request(response.status().as_u16());
-        response
+        (access::origin(&head.headers).cloned(), outcome)
     }
 
-    async fn outcome(&self, head: &Parts, body: &mut Incoming) -> Result<Outcome, Problem> {
+    async fn outcome(&self, head: &Parts, body: &mut Incoming, peer: &Peer) -> Result<Outcome, Problem> {
         if !matches!(head.uri.path(), "/v1/heartbeats" | "/v1/beacon") {
             return Err(Fault::NotFound.into());
         }
         match head.method {
-            Method::POST => self.take(head, body).await.map(Outcome::Judged),
+            Method::POST => self.judge(head, body, peer).await.map(|(verdict, site)| Outcome::Judged(verdict, site)),
             Method::OPTIONS => Ok(Outcome::Preflight),
             _ => Err(Fault::MethodNotAllowed.into()),
         }
     }
 
-    async fn take(&self, head: &Parts, body: &mut Incoming) -> Result<Verdict, Problem> {
-        let grant = self.grant(head)?;
+    async fn judge(&self, head: &Parts, body: &mut Incoming, peer: &Peer) -> Result<(Verdict, Arc<Site>), Problem> {
+        let grant = self.grant(head, peer)?;
+        let slow_down = |retry_after_s| Problem::retry(Fault::RateExceeded, retry_after_s);
+        grant.take(0, clock::now_ms()).map_err(slow_down)?;
         let form = Form::of(&head.headers)?;
         let announced = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES as u64);
         if announced > MAX_BODY_BYTES as u64 {
             return Err(Fault::BodyTooLarge.into());
         }
         let decompressed = if form.is_compressed() { MAX_BODY_BYTES as u64 } else { 0 };
-        let _room = self.room(announced + decompressed)?;
-        let raw = timeout(BODY_TIMEOUT, read(body)).await.map_err(|_| Fault::BodyTimeout)??;
-        meter::body(raw.len());
+        let _room = self.room(&grant.site, announced + decompressed)?;
+        let raw = read_in_time(body).await?;
+        self.meters.body(raw.len());
         let bytes = form.decompress(raw)?;
         let reports = form.reports(&bytes)?;
         let received_at = clock::now_ms();
-        grant
-            .take(reports.len(), received_at)
-            .map_err(|retry_after_s| Problem::retry(Fault::RateExceeded, retry_after_s))?;
+        grant.take(reports.len(), received_at).map_err(slow_down)?;
+        let peppers = self.shared.peppers.as_ref().map(PepperFile::current);
         let route = Route {
-            site: &grant.site,
+            site: &grant.site.name,
             received_at,
-            heartbeat_partitions: self.heartbeats.partitions,
-            dead_letter_partitions: self.dead_letters.partitions,
+            peppers: peppers.as_ref().map(|peppers| &***peppers),
+            gathers_users: grant.user_rates.is_some(),
         };
-        let mut verdict = verdict::judge(&reports, route);
-        self.append(&mut verdict).await?;
-        meter::accepted(verdict.accepted);
-        verdict.rejected.iter().for_each(|rejected| meter::rejected(rejected.code));
-        Ok(verdict)
+        let verdict = verdict::judge(&reports, route);
+        if let Some(rates) = &grant.user_rates {
+            verdict.users.iter().try_for_each(|(user, reports)| rates.take(user, *reports)).map_err(slow_down)?;
+        }
+        Ok((verdict, grant.site.clone()))
     }
 
     /// What the sender may do, by its key and its web origin.
-    fn grant(&self, head: &Parts) -> Result<Arc<Grant>, Problem> {
+    fn grant(&self, head: &Parts, peer: &Peer) -> Result<Arc<Grant>, Problem> {
         let key = access::key(&head.headers, head.uri.query());
-        let grant = self.keys.grant(key.as_deref()).ok_or(Fault::UnknownKey)?;
+        let Some(grant) = self.shared.keys.grant(key.as_deref()) else {
+            return Err(match self.shared.guesses.take(peer.client(&head.headers)) {
+                Ok(()) => Fault::UnknownKey.into(),
+                Err(retry_after_s) => Problem::retry(Fault::RateExceeded, retry_after_s),
+            });
+        };
         match access::origin(&head.headers) {
             Some(origin) if !origin.to_str().is_ok_and(|origin| grant.allows_origin(origin)) => {
                 Err(Fault::OriginNotAllowed.into())
@@ -140,60 +156,62 @@ impl Gateway {
         }
     }
 
-    /// Room for a body, kept until the answer.
-    fn room(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Problem> {
-        let kib = u32::try_from(bytes.div_ceil(1 << 10).max(1)).map_err(|_| Fault::BodyTooLarge)?;
-        self.room.try_acquire_many(kib).map_err(|_| Problem::retry(Fault::Overloaded, RETRY_AFTER_S))
+    /// Room for a body, kept while it is read and judged.
+    fn room<'a>(&'a self, site: &'a Site, bytes: u64) -> Result<[Room<'a>; 2], Problem> {
+        let overloaded = || Problem::retry(Fault::Overloaded, RETRY_AFTER_S);
+        let of_site = Room::take(&site.bodies, bytes, site.max_bodies_bytes).ok_or_else(overloaded)?;
+        let of_all = Room::take(&self.shared.bodies, bytes, MAX_BODIES_IN_FLIGHT_BYTES).ok_or_else(overloaded)?;
+        Ok([of_site, of_all])
     }
 
-    /// Hands everything to the log and waits until it has it.
-    async fn append(&self, verdict: &mut Verdict) -> Result<(), Problem> {
-        let started = clock::instant();
-        let batches = [
-            (&self.heartbeats.topic, std::mem::take(&mut verdict.records)),
-            (&self.dead_letters.topic, std::mem::take(&mut verdict.dead_letters)),
-        ];
-        let records = u32::try_from(batches.iter().map(|(_, records)| records.len()).sum::<usize>());
-        let queued = records.ok().and_then(|records| self.queue.clone().try_acquire_many_owned(records).ok());
-        let queued = queued.ok_or_else(|| Problem::retry(Fault::Overloaded, RETRY_AFTER_S))?;
-        let deliveries: Vec<_> = batches
-            .into_iter()
-            .filter(|(_, records)| !records.is_empty())
-            .map(|(topic, records)| self.producer.append(topic, records))
-            .collect();
-        if deliveries.is_empty() {
-            return Ok(());
+    /// Waits until everything is safe.
+    async fn append(&self, verdict: &mut Verdict, site: &Site) -> Result<(), Problem> {
+        if verdict.records.len() > 0 {
+            self.appender.append(&mut verdict.records).await.map_err(|refused| match refused {
+                Refused::Full => Problem::retry(Fault::Overloaded, RETRY_AFTER_S),
+                Refused::Unavailable => Problem::retry(Fault::LogUnavailable, RETRY_AFTER_S),
+            })?;
         }
-        // A task of its own, so that the records count as queued until the log has settled them, even when the sender
-        // has gone or we have given up waiting.
-        let delivered = tokio::spawn(async move {
-            let outcome = try_join_all(deliveries).await;
-            drop(queued);
-            outcome
-        });
-        let outcome = match timeout(APPEND_TIMEOUT, delivered).await {
-            Ok(Ok(Ok(_))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(error.to_string()),
-            Ok(Err(panic)) => Err(panic.to_string()),
-            Err(_) => Err(format!("no acknowledgement within {} s", APPEND_TIMEOUT.as_secs())),
-        };
-        meter::append(started.elapsed(), outcome.is_ok());
-        let was_failing = self.is_failing.swap(outcome.is_err(), Ordering::Relaxed);
-        match &outcome {
-            Ok(()) if was_failing => tracing::info!("the log takes records again"),
-            Err(reason) if !was_failing => {
-                tracing::warn!(reason, "the log does not take records, requests are answered with 503");
-            }
-            _ => {}
-        }
-        outcome.map_err(|_| Problem::retry(Fault::LogUnavailable, RETRY_AFTER_S))
+        self.meters.accepted(verdict.accepted);
+        site.accepted.increment(verdict.accepted as u64);
+        verdict.rejected.iter().for_each(|rejected| self.meters.rejected(rejected.code));
+        Ok(())
+    }
+}
+
+/// Bytes of a body in memory, given back when dropped.
+struct Room<'a> {
+    bodies: &'a AtomicU64,
+    bytes: u64,
+}
+
+impl<'a> Room<'a> {
+    fn take(bodies: &'a AtomicU64, bytes: u64, most: u64) -> Option<Room<'a>> {
+        let room = Room { bodies, bytes };
+        let before = bodies.fetch_add(bytes, Ordering::Relaxed);
+        (before + bytes <= most).then_some(room)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 /// What a request that is no problem came to.
 enum Outcome {
     Preflight,
-    Judged(Verdict),
+    Judged(Verdict, Arc<Site>),
+}
+
+/// Reads a body up to the limit. Most bodies are there already, and then no timer is set.
+async fn read_in_time(body: &mut Incoming) -> Result<Bytes, Problem> {
+    let mut reading = pin!(read(body));
+    match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+        Poll::Ready(read) => read,
+        Poll::Pending => timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::from(Fault::BodyTimeout))?,
+    }
 }
 
 /// Reads a body up to the limit.
@@ -233,13 +251,16 @@ async fn discard(body: &mut Incoming) {
 }
 
 fn answered(verdict: &Verdict) -> Response<Full<Bytes>> {
-    json_response(StatusCode::ACCEPTED, &Answer { accepted: verdict.accepted, rejected: &verdict.rejected })
+    if verdict.accepted == 1 && verdict.rejected.is_empty() {
+        return json_response(StatusCode::ACCEPTED, Bytes::from_static(ONE_ACCEPTED));
+    }
+    json_response(StatusCode::ACCEPTED, json(&Answer { accepted: verdict.accepted, rejected: &verdict.rejected }))
 }
 
 fn refused(problem: &Problem) -> Response<Full<Bytes>> {
     let Problem { fault, detail, retry_after_s } = problem;
     let answer = serde_json::json!({"error": {"code": fault.as_str(), "detail": detail}});
-    let mut response = json_response(fault.status(), &answer);
+    let mut response = json_response(fault.status(), json(&answer));
     let headers = response.headers_mut();
     if let Some(retry_after_s) = retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
@@ -256,9 +277,12 @@ fn refused(problem: &Problem) -> Response<Full<Bytes>> {
     response
 }
 
-fn json_response(status: StatusCode, answer: &impl serde::Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(answer).expect("texts and numbers are always JSON");
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn json(answer: &impl serde::Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(answer).expect("texts and numbers are always JSON"))
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -4,15 +4,25 @@
 //! contract is `docs/api.md`.
 
 mod access;
+mod appender;
 mod body;
 mod clock;
 mod gateway;
 mod keys;
 mod limits;
 mod meter;
+mod net;
+mod outlet;
 mod problem;
+mod pseudonym;
+mod rate;
+mod replay;
 mod server;
+mod settings;
 mod verdict;
+mod worker;
 
+pub use limits::MAX_CONNECTIONS_PER_ADDRESS as CONNECTIONS_PER_ADDRESS;
 pub use problem::Fault;
-pub use server::{Settings, StartError, serve};
+pub use server::{StartError, serve};
+pub use settings::{Listeners, Settings, SpoolSettings, TlsFiles};

@@ -1,5 +1,6 @@
 //! All maxima of the gateway, with their reasons.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Reports in one body: an hour of a player that was offline, at one per 7 s.
@@ -7,11 +8,23 @@ pub(crate) const MAX_REPORTS: usize = 500;
 /// Bytes of a body, before and after decompression.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// Memory for bodies that are being read, parsed or appended; more is refused with 503.
-pub(crate) const MAX_BODIES_IN_FLIGHT_KIB: usize = 128 << 10;
+pub(crate) const MAX_BODIES_IN_FLIGHT_BYTES: u64 = 128 << 20;
 /// Records handed to the log and not settled yet; half of what the producer's queue holds.
 pub(crate) const MAX_QUEUED_RECORDS: usize = 500_000;
+/// Records that go to the log in one call: 5 ms of 200,000 reports a second.
+pub(crate) const MAX_BATCH_RECORDS: usize = 1_000;
+/// The part of that memory which one site may take: one of four, so that three noisy ones leave room for the rest.
+pub(crate) const SITE_SHARE: u64 = 4;
+/// Seconds of its rate that a user's bucket holds: a player that was offline for a while sends much at once.
+pub(crate) const USER_BURST_S: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
+/// Users with a bucket; beyond it the full ones are forgotten.
+pub(crate) const MAX_RATED_USERS: usize = 1_000_000;
+/// Unknown keys that one client address may try in a row; one more comes back each second.
+pub(crate) const KEY_GUESSES: NonZeroU32 = NonZeroU32::new(1_000).expect("1,000 is not 0");
 /// Open connections; more wait in the listener's backlog.
-pub(crate) const MAX_CONNECTIONS: u32 = 65_536;
+pub(crate) const MAX_CONNECTIONS: usize = 65_536;
+/// Open files that are not connections: listeners, brokers, the spool, the admin port.
+pub(crate) const RESERVED_FILES: usize = 512;
 /// Bytes of the head of a request.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Header fields of a request.
@@ -27,19 +40,68 @@ pub(crate) const MAX_KEY_CHARS: usize = 128;
 /// Characters of a site's name.
 pub(crate) const MAX_SITE_CHARS: usize = 64;
 
-/// Time for the head of a request; also how long a connection may idle.
+/// Time for the head of a request, from its first byte.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a body to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for the log to acknowledge; a player tries again after it.
 pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the log to acknowledge before a batch goes to the spool instead: well above a leader election that goes well,
+/// well below what a player waits.
+pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
+/// Records and bytes of the spool that are brought to the log in one go.
+pub(crate) const REPLAY_RECORDS: usize = 20_000;
+/// Bytes of the same.
+pub(crate) const REPLAY_BYTES: usize = 8 << 20;
+/// Pause after the log refused records of the spool.
+pub(crate) const REPLAY_PAUSE: Duration = Duration::from_millis(500);
+/// How long the producer waits after the first record of a batch, for the rest of it to be handed over.
+pub(crate) const PRODUCER_LINGER: Duration = Duration::from_millis(1);
 /// Time for the last records to leave the producer at the end.
 pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the log is asked whether it is there.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// The same while it was not there yet.
+pub(crate) const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a connection could not be accepted (out of file descriptors, as a rule).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What `Retry-After` says when the log or this process is at its limit.
 pub(crate) const RETRY_AFTER_S: u64 = 2;
 /// How long a browser may keep the answer to a preflight; browsers cut longer times down to this.
 pub(crate) const PREFLIGHT_MAX_AGE_S: &str = "7200";
+
+/// Connections of one address (of one /64 with IPv6): a carrier's NAT has thousands of players behind one address.
+pub const MAX_CONNECTIONS_PER_ADDRESS: u32 = 1_024;
+/// Connections that wait to be accepted; the kernel may allow fewer (`net.core.somaxconn`).
+pub(crate) const BACKLOG: i32 = 4_096;
+/// Time from the accept to the first byte of the first request, a TLS handshake included.
+pub(crate) const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two requests: more than the 60 s after which common load balancers close their side, so that we never
+/// close a connection on which they are about to send.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Time for a connection to end after its last answer, once it was asked to.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a PROXY protocol header with its extensions; load balancers send some hundred.
+pub(crate) const MAX_PROXY_HEADER_BYTES: usize = 4 << 10;
+/// Entries of `X-Forwarded-For` that are looked at, from the end.
+pub(crate) const MAX_FORWARDED_HOPS: usize = 16;
+/// Requests at a time on an HTTP/2 connection; what is beyond waits at the client.
+pub(crate) const H2_MAX_STREAMS: u32 = 256;
+/// Bytes of one HTTP/2 body on their way: a usual body in one piece.
+pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 64 << 10;
+/// Bytes of all bodies of an HTTP/2 connection on their way, which is memory a client may make us hold.
+pub(crate) const H2_CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+/// Bytes of answers that wait in an HTTP/2 stream for the client to take them.
+pub(crate) const H2_MAX_SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Streams that a client reset before they were looked at; more is the attack known as rapid reset.
+pub(crate) const H2_MAX_PENDING_RESETS: usize = 20;
+/// Streams that we reset for the client's mistakes; more is an attack as well.
+pub(crate) const H2_MAX_LOCAL_RESETS: usize = 256;
+/// How often a quiet HTTP/2 connection is asked whether the client is there, and how long that may take.
+pub(crate) const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Time for the answer to such a ping.
+pub(crate) const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// TLS 1.2 sessions without tickets that can be resumed; almost nobody needs them.
+pub(crate) const MAX_TLS_SESSIONS: usize = 1_024;
+/// How often the files of certificates, keys and peppers are looked at.
+pub(crate) const FILE_INTERVAL: Duration = Duration::from_secs(5);

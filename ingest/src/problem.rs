@@ -78,7 +78,7 @@ faults! {
     TooManyReports PAYLOAD_TOO_LARGE "too_many_reports" "a body has at most 500 reports: send several";
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "Content-Type is one of application/json, application/x-ndjson, text/plain, application/x-protobuf";
     UnsupportedEncoding UNSUPPORTED_MEDIA_TYPE "unsupported_encoding" "Content-Encoding is one of gzip, zstd, identity";
-    RateExceeded TOO_MANY_REQUESTS "rate_exceeded" "the key's rate is used up: try again later";
+    RateExceeded TOO_MANY_REQUESTS "rate_exceeded" "the rate of the key, of the user or of wrong keys is used up: try again later";
     LogUnavailable SERVICE_UNAVAILABLE "log_unavailable" "the log does not take records now: send the same body again later";
     Overloaded SERVICE_UNAVAILABLE "overloaded" "too much is in flight: send the same body again later";
 }

@@ -1,35 +1,21 @@
-//! The gateway as a task: checks its topics, accepts connections, watches the log, and drains when asked to stop.
+//! The gateway as a task: finds its topics, starts the workers and what goes on beside them, and drains when asked to
+//! stop.
 
-use crate::gateway::{Destination, Gateway};
+use crate::gateway::Shared;
 use crate::keys::Keys;
-use crate::limits::{
-    ACCEPT_PAUSE, FLUSH_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS, WATCH_INTERVAL,
-};
-use crate::meter;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use crate::limits::{FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER, SEARCH_INTERVAL, WATCH_INTERVAL};
+use crate::net::{self, Certificates, Slots, Trust};
+use crate::outlet::{Outlet, Partitions, Topics};
+use crate::pseudonym::PepperFile;
+use crate::rate::Guesses;
+use crate::settings::{Listeners, Settings};
+use crate::worker::Worker;
+use crate::{meter, replay};
+use futures::future::try_join_all;
 use service::{Component, Readiness, Stop, TaskError};
-use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use topic::Log;
-
-/// What an operator may set.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Topic of the accepted reports.
-    pub heartbeats_topic: String,
-    /// Topic of the refused ones.
-    pub dead_letters_topic: String,
-    /// The keys file; without one everybody may send for the site `default`.
-    pub keys: Option<PathBuf>,
-    /// How long the producer waits for more records before it sends: latency for throughput.
-    pub linger: Duration,
-}
+use std::sync::atomic::AtomicU64;
+use topic::{Log, LogError, Spool};
 
 /// Why the gateway does not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -59,45 +45,139 @@ pub enum StartError {
         /// Now.
         now: u32,
     },
+    /// There is a listener for TLS and nothing to show there, or the other way round.
+    #[error("TLS needs an address, a certificate and a key: give all of them or none")]
+    HalfTls,
 }
 
 /// Serves until `stop` is requested, then finishes what is in flight and flushes the producer.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     log: Log,
     settings: Settings,
     readiness: Readiness,
     stop: Stop,
 ) -> Result<(), TaskError> {
     meter::describe();
+    net::describe();
     let component = readiness.component("ingest_log");
     let keys = Keys::load(settings.keys.as_deref())?;
-    let heartbeats = checked(&log, &settings.heartbeats_topic).await?;
-    let dead_letters = checked(&log, &settings.dead_letters_topic).await?;
-    let producer = log.producer(settings.linger)?;
-    let gateway = Arc::new(Gateway::new(keys, producer.clone(), heartbeats.clone(), dead_letters));
-    component.ready();
-    tracing::info!(address = %listener.local_addr()?, topic = heartbeats.topic, "taking heartbeats");
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
-    let watched = tokio::select! {
-        () = accept(listener, gateway, room.clone(), stop.clone()) => Ok(()),
-        failed = watch(&log, &heartbeats, &component) => Err(failed),
-        () = stop.requested() => Ok(()),
-    };
-    component.not_ready("stopping");
-    if let Err(failed) = watched {
-        return Err(failed.into());
+    let peppers = settings.pepper.as_deref().map(PepperFile::load).transpose()?;
+    let spool = settings.spool.as_ref().map(|spool| Spool::open(&spool.dir, spool.capacity_bytes)).transpose()?;
+    // The appenders wait for company already; this much more, and the producer does not send while a batch is still
+    // being handed over.
+    let producer = log.producer(PRODUCER_LINGER)?;
+    let topics = Topics::new(&settings.heartbeats_topic, &settings.dead_letters_topic);
+    let outlet = Arc::new(Outlet::new(producer.clone(), topics, spool.clone()));
+    match find(&log, &outlet).await {
+        Ok(()) => {}
+        Err(error) if spool.is_some() && is_outage(&error) => {
+            tracing::warn!(%error, "the log is away, records go to the spool until it is back");
+        }
+        Err(error) => return Err(error),
     }
-    let open = MAX_CONNECTIONS as usize - room.available_permits();
-    tracing::info!(connections = open, "stopping: finishing the requests in flight");
-    // Every connection holds one permit, so all permits are there when the last one has ended.
-    let _ended = room.acquire_many(MAX_CONNECTIONS).await?;
-    producer.flush(FLUSH_TIMEOUT).await?;
+    let (guesses, bodies) = (Guesses::new(), AtomicU64::new(0));
+    let shared = Arc::new(Shared { keys, peppers, outlet: outlet.clone(), guesses, bodies });
+    let certificates = certificates(&settings, &listeners)?;
+    let workers = start_workers(listeners, certificates.clone(), shared.clone(), &settings, &stop)?;
+    tracing::info!(workers = workers.len(), topic = settings.heartbeats_topic, "taking heartbeats");
+    component.ready();
+    let drained = async { try_join_all(workers).await?.into_iter().collect::<Result<(), TaskError>>() };
+    let replayed = async {
+        match spool {
+            Some(spool) => replay::run(outlet.clone(), spool, stop.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let watched = watch(&log, &outlet, &component, &stop);
+    tokio::try_join!(drained, watched, replayed, keep_files_current(&shared, certificates, &stop))?;
+    if outlet.is_direct() {
+        producer.flush(FLUSH_TIMEOUT).await?;
+    }
     Ok(())
 }
 
-/// The topic, when it keeps what the pipeline relies on.
-async fn checked(log: &Log, topic: &str) -> Result<Destination, TaskError> {
+/// Takes up new keys, peppers and certificates until asked to stop.
+async fn keep_files_current(
+    shared: &Shared,
+    certificates: Option<Arc<Certificates>>,
+    stop: &Stop,
+) -> Result<(), TaskError> {
+    let keys = shared.keys.keep_current(FILE_INTERVAL);
+    let peppers = async {
+        if let Some(peppers) = &shared.peppers {
+            peppers.keep_current(FILE_INTERVAL).await;
+        }
+    };
+    let certificates = async {
+        if let Some(certificates) = certificates {
+            certificates.keep_current(FILE_INTERVAL, stop.clone()).await;
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(keys, peppers, certificates) } => {}
+        () = stop.requested() => {}
+    }
+    Ok(())
+}
+
+fn start_workers(
+    listeners: Listeners,
+    certificates: Option<Arc<Certificates>>,
+    shared: Arc<Shared>,
+    settings: &Settings,
+    stop: &Stop,
+) -> Result<Vec<tokio::sync::oneshot::Receiver<Result<(), TaskError>>>, TaskError> {
+    let slots = Slots::new(listeners.max_connections, settings.connections_per_address);
+    let trust = Arc::new(Trust {
+        announcers: settings.proxy_protocol_from.clone(),
+        forwarders: settings.forwarded_for_from.clone(),
+    });
+    let mut tls = listeners.tls.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+    let worker = |(index, clear)| {
+        let worker = Worker {
+            name: format!("ingest-{index}"),
+            clear,
+            tls: tls.next().flatten().zip(certificates.clone()),
+            shared: shared.clone(),
+            slots: slots.clone(),
+            trust: trust.clone(),
+            linger: settings.linger,
+        };
+        worker.start(stop.clone())
+    };
+    listeners.clear.into_iter().enumerate().map(worker).collect()
+}
+
+fn certificates(settings: &Settings, listeners: &Listeners) -> Result<Option<Arc<Certificates>>, TaskError> {
+    match (&settings.tls, listeners.tls.is_empty()) {
+        (None, true) => Ok(None),
+        (Some(files), false) => Ok(Some(Certificates::load(&files.chain, &files.key)?)),
+        _ => Err(StartError::HalfTls.into()),
+    }
+}
+
+/// Whether the log may be there later, as it is: nothing is wrong with what was asked of it.
+fn is_outage(error: &TaskError) -> bool {
+    error.downcast_ref::<LogError>().is_some_and(|error| matches!(error, LogError::Kafka { .. }))
+}
+
+/// Looks the topics up, the first time or again, and holds them against what the pipeline relies on.
+async fn find(log: &Log, outlet: &Outlet) -> Result<(), TaskError> {
+    let found = Partitions {
+        heartbeats: checked(log, &outlet.topics.heartbeats).await?,
+        dead_letters: checked(log, &outlet.topics.dead_letters).await?,
+    };
+    let before = outlet.partitions.get_or_init(|| found);
+    if before.heartbeats != found.heartbeats {
+        let topic = outlet.topics.heartbeats.to_string();
+        return Err(StartError::PartitionsChanged { topic, before: before.heartbeats, now: found.heartbeats }.into());
+    }
+    Ok(())
+}
+
+/// The partitions of a topic that keeps what the pipeline relies on.
+async fn checked(log: &Log, topic: &str) -> Result<u32, TaskError> {
     let found = log.describe(topic).await?;
     let topic = topic.to_owned();
     if !found.log_append_time {
@@ -106,68 +186,31 @@ async fn checked(log: &Log, topic: &str) -> Result<Destination, TaskError> {
     if found.cleanup_policy != "delete" {
         return Err(StartError::NotDelete { topic, policy: found.cleanup_policy }.into());
     }
-    Ok(Destination { topic, partitions: found.partitions })
+    Ok(found.partitions)
 }
 
-/// Keeps the readiness true; returns only when the topic has become another one.
-async fn watch(log: &Log, heartbeats: &Destination, component: &Component) -> StartError {
+/// Keeps the readiness true until asked to stop: ready is who answers a report with 202. Ends earlier only when the topics
+/// have become others.
+async fn watch(log: &Log, outlet: &Outlet, component: &Component, stop: &Stop) -> Result<(), TaskError> {
     loop {
-        tokio::time::sleep(WATCH_INTERVAL).await;
-        match log.describe(&heartbeats.topic).await {
-            Ok(found) if found.partitions != heartbeats.partitions => {
-                return StartError::PartitionsChanged {
-                    topic: heartbeats.topic.clone(),
-                    before: heartbeats.partitions,
-                    now: found.partitions,
-                };
-            }
-            Ok(_) => component.ready(),
-            Err(error) => component.not_ready(error.to_string()),
-        }
-    }
-}
-
-/// Accepts connections for ever.
-async fn accept(listener: TcpListener, gateway: Arc<Gateway>, room: Arc<Semaphore>, stop: Stop) {
-    loop {
-        let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = serve_connection(stream, gateway.clone(), stop.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection, trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        let is_known = outlet.partitions.get().is_some();
+        tokio::select! {
+            () = tokio::time::sleep(if is_known { WATCH_INTERVAL } else { SEARCH_INTERVAL }) => {}
+            () = stop.requested() => {
+                component.not_ready("stopping");
+                return Ok(());
             }
         }
-    }
-}
-
-/// Serves one connection until its end; when asked to stop, until the end of its request.
-async fn serve_connection(stream: TcpStream, gateway: Arc<Gateway>, stop: Stop) {
-    // Answers are small: without this they would wait for the peer's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let answer = service_fn(move |request| {
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = std::pin::pin!(connection);
-    // How a connection ends is the peer's business; what matters of it is in the answers.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stop.requested() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+        let found = find(log, outlet).await;
+        meter::spool(outlet);
+        match found {
+            Err(error) if error.is::<StartError>() => {
+                component.not_ready("stopping");
+                return Err(error);
+            }
+            _ if outlet.is_spool_full() => component.not_ready("the spool is full"),
+            Err(error) if outlet.spool.is_none() => component.not_ready(error.to_string()),
+            Ok(()) | Err(_) => component.ready(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Judging the reports of a request: the records for the log, the dead letters, and what the sender is told. Pure:
 //! nothing is sent from here.
 
+use crate::appender::Records;
 use crate::body::Reports;
 use crate::limits::MAX_DEAD_REPORT_BYTES;
+use crate::pseudonym::Peppers;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;
 use playback::record::{self, Record};
@@ -18,12 +20,12 @@ use topic::Outgoing;
 pub(crate) struct Verdict {
     /// How many reports were accepted.
     pub(crate) accepted: usize,
-    /// Accepted reports for the heartbeats topic, in the order of the body.
-    pub(crate) records: Vec<Outgoing>,
-    /// Refused ones for the dead-letter topic, in the order of the body.
-    pub(crate) dead_letters: Vec<Outgoing>,
+    /// Accepted reports for the heartbeats topic and refused ones for the dead letters, each in the order of the body.
+    pub(crate) records: Records,
     /// What the sender is told about the refused ones.
     pub(crate) rejected: Vec<Rejected>,
+    /// The users of the accepted reports, as they sent themselves, each with how many in a row; only gathered when asked for.
+    pub(crate) users: Vec<(String, u32)>,
 }
 
 /// One refused report, as the sender is told.
@@ -35,19 +37,20 @@ pub(crate) struct Rejected {
 }
 
 /// Where the reports come from and where they go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Route<'a> {
+    pub(crate) peppers: Option<&'a Peppers>,
+    pub(crate) gathers_users: bool,
     pub(crate) site: &'a str,
     /// Milliseconds since the epoch.
     pub(crate) received_at: i64,
-    pub(crate) heartbeat_partitions: u32,
-    pub(crate) dead_letter_partitions: u32,
 }
 
 /// Judges every report of a request.
 pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     match reports {
+        Reports::Plain(plain, text) => verdict.add(0, plain.check(route.received_at), route, || Report::of_text(text)),
         Reports::Json(texts) => {
             for (index, text) in texts.iter().enumerate() {
                 let judged = json::heartbeat(text, route.received_at);
@@ -73,15 +76,32 @@ impl Verdict {
         report: impl FnOnce() -> Report,
     ) {
         match judged {
-            Ok(heartbeat) => {
+            Ok(mut heartbeat) => {
                 self.accepted += 1;
-                self.records.push(outgoing_record(heartbeat, route));
+                if route.gathers_users {
+                    self.sent_by(&heartbeat.user_id);
+                }
+                if let Some(peppers) = route.peppers {
+                    heartbeat.user_id = peppers.pseudonym(route.site, &heartbeat.user_id, heartbeat.event_time);
+                }
+                self.records.heartbeats.push(outgoing_record(heartbeat, route));
             }
             Err(rejection) => {
-                self.dead_letters.push(outgoing_dead_letter(&rejection, route, report()));
+                let report = match route.peppers {
+                    None => report(),
+                    Some(peppers) => report().redacted(peppers, route),
+                };
+                self.records.dead_letters.push(outgoing_dead_letter(&rejection, route, report));
                 let Rejection { code, detail } = rejection;
                 self.rejected.push(Rejected { index, code: code.as_str(), detail });
             }
+        }
+    }
+
+    fn sent_by(&mut self, user_id: &str) {
+        match self.users.last_mut() {
+            Some((last, reports)) if last == user_id => *reports += 1,
+            _ => self.users.push((user_id.to_owned(), 1)),
         }
     }
 }
@@ -89,8 +109,8 @@ impl Verdict {
 fn outgoing_record(heartbeat: Heartbeat, route: Route<'_>) -> Outgoing {
     let key = record::key(route.site, &heartbeat.user_id);
     let value = Record::new(route.site, heartbeat).encode_to_vec();
-    let partition = topic::partition_for(&key, route.heartbeat_partitions);
-    Outgoing { partition, key: Bytes::from(key), value: Bytes::from(value) }
+    // The outlet knows the partitions.
+    Outgoing { partition: 0, key: Bytes::from(key), value: Bytes::from(value) }
 }
 
 fn outgoing_dead_letter(rejection: &Rejection, route: Route<'_>, report: Report) -> Outgoing {
@@ -103,8 +123,7 @@ fn outgoing_dead_letter(rejection: &Rejection, route: Route<'_>, report: Report)
     };
     let value = serde_json::to_vec(&letter).expect("texts and numbers are always JSON");
     let key = Bytes::copy_from_slice(route.site.as_bytes());
-    let partition = topic::partition_for(&key, route.dead_letter_partitions);
-    Outgoing { partition, key, value: Bytes::from(value) }
+    Outgoing { partition: 0, key, value: Bytes::from(value) }
 }
 
 /// Value of a record on the dead-letter topic.
@@ -123,6 +142,8 @@ struct DeadLetter<'a> {
 enum Report {
     Json(Box<RawValue>),
     Text(String),
+    /// Kept from the log, because it may hold a user id.
+    Withheld,
 }
 
 impl Report {
@@ -136,6 +157,15 @@ impl Report {
             return Report::Json(value);
         }
         Report::Text(text[..text.floor_char_boundary(MAX_DEAD_REPORT_BYTES)].to_owned())
+    }
+
+    /// The report with a pseudonym in the place of the user id; nothing of one in which it cannot be found.
+    fn redacted(self, peppers: &Peppers, route: Route<'_>) -> Report {
+        let redacted = match self {
+            Report::Json(raw) => peppers.redacted(route.site, raw.get(), route.received_at),
+            Report::Text(_) | Report::Withheld => None,
+        };
+        redacted.and_then(|text| serde_json::from_str(&text).ok()).map_or(Report::Withheld, Report::Json)
     }
 
     fn of_message(message: &message::Heartbeat) -> Report {

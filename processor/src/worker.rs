@@ -95,7 +95,7 @@ impl Worker {
         let mut deliveries = Vec::new();
         let late = std::mem::take(&mut self.folding.late);
         if !late.is_empty() {
-            deliveries.push(self.producer.append(&self.topics.late, late));
+            deliveries.push(self.producer.append(&self.topics.late, &late));
         }
         let epochs = std::mem::take(&mut self.folding.epochs);
         if !epochs.is_empty() {
@@ -110,7 +110,7 @@ impl Worker {
                 })
                 .collect();
             meters::run(epochs.len(), started.elapsed());
-            deliveries.push(self.producer.append(&self.topics.partials, messages));
+            deliveries.push(self.producer.append(&self.topics.partials, &messages));
         }
         if !deliveries.is_empty() {
             let ends = epochs.iter().map(|epoch| (epoch.partition, epoch.to)).collect();
@@ -169,7 +169,7 @@ impl Worker {
             }
             let tick = Outgoing { partition: owned.partition, key: Bytes::new(), value: Bytes::from_static(TICK) };
             // Not awaited: one that is lost is appended again after a pause.
-            drop(self.producer.append(&self.topics.heartbeats, vec![tick]));
+            drop(self.producer.append(&self.topics.heartbeats, &[tick]));
             owned.last_tick = Instant::now();
             meters::tick();
         }

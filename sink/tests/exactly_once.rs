@@ -193,7 +193,7 @@ impl World {
     async fn publish(&self, partial: &Partial) {
         let value = sql::codec::encode(partial).into();
         let record = Outgoing { partition: partial.partition, key: bytes::Bytes::new(), value };
-        self.producer.append("partials", vec![record]).await.unwrap();
+        self.producer.append("partials", &[record]).await.unwrap();
     }
 
     /// Ends all other connections to the database, wherever they are.

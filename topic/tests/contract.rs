@@ -48,7 +48,7 @@ fn record(partition: u32, number: u64) -> Outgoing {
 }
 
 async fn append(log: &Log, topic: &str, records: Vec<Outgoing>) {
-    log.producer(Duration::from_millis(5)).unwrap().append(topic, records).await.unwrap();
+    log.producer(Duration::from_millis(5)).unwrap().append(topic, &records).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,11 +159,11 @@ async fn a_record_that_no_partition_takes_fails_its_append() {
         let spec = spec("refused", 1);
         log.create_topic(&spec).await.unwrap();
         let producer = log.producer(Duration::ZERO).unwrap();
-        assert!(producer.append(&spec.name, vec![record(7, 0)]).await.is_err(), "{name}");
+        assert!(producer.append(&spec.name, &[record(7, 0)]).await.is_err(), "{name}");
         let large = Outgoing { partition: 0, key: Bytes::new(), value: incompressible(2 << 20) };
-        assert!(producer.append(&spec.name, vec![large]).await.is_err(), "{name}");
-        producer.append(&spec.name, Vec::new()).await.unwrap();
-        let delivery = producer.append(&spec.name, vec![record(0, 0)]);
+        assert!(producer.append(&spec.name, &[large]).await.is_err(), "{name}");
+        producer.append(&spec.name, &[]).await.unwrap();
+        let delivery = producer.append(&spec.name, &[record(0, 0)]);
         producer.flush(PATIENCE).await.unwrap();
         delivery.await.unwrap();
         assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [1], "{name}");

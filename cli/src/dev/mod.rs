@@ -3,7 +3,7 @@
 mod postgres;
 
 use crate::flags::{PipelineFlags, Topics};
-use crate::roles::{FlushFlags, GatewayFlags, gateway_settings, listen, sink_settings, spawn_signals};
+use crate::roles::{FlushFlags, GatewayFlags, listen, sink_settings, spawn_signals};
 use anyhow::Context;
 use clap::Args;
 use postgres::Postgres;
@@ -64,7 +64,7 @@ pub(crate) async fn run(flags: DevFlags) -> anyhow::Result<ExitCode> {
     sql::migrate::migrate(&mut client).await?;
     drop(client);
     let listeners = Listeners {
-        ingest: listen(flags.gateway.listen).await?,
+        ingest: flags.gateway.bind()?,
         report: listen(flags.report_listen).await?,
         admin: listen(flags.admin_listen).await?,
     };
@@ -79,7 +79,7 @@ pub(crate) async fn run(flags: DevFlags) -> anyhow::Result<ExitCode> {
 }
 
 struct Listeners {
-    ingest: TcpListener,
+    ingest: ingest::Listeners,
     report: TcpListener,
     admin: TcpListener,
 }
@@ -94,8 +94,9 @@ fn spawn_roles(
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let (readiness, runtime) = (Readiness::new(), Handle::current());
+    let metrics = service::telemetry::install_metrics();
     let url = |listener: &TcpListener| anyhow::Ok(format!("http://{}", listener.local_addr()?));
-    let ingest_url = url(&listeners.ingest)?;
+    let ingest_url = format!("http://{}", listeners.ingest.local_addr()?);
     let ready = json!({
         "ready": true,
         "ingest": ingest_url,
@@ -103,7 +104,7 @@ fn spawn_roles(
         "admin": url(&listeners.admin)?,
         "database_url": database_url,
     });
-    let settings = gateway_settings(topics, &flags.gateway);
+    let settings = flags.gateway.settings(topics);
     tasks.spawn("ingest", ingest::serve(listeners.ingest, log.clone(), settings, readiness.clone(), stop.clone()));
 
     let settings = flags.pipeline.processor(topics)?;
@@ -124,7 +125,6 @@ fn spawn_roles(
     });
 
     tasks.spawn("report", report::serve(listeners.report, pool, readiness.clone(), stop.clone()));
-    let metrics = service::telemetry::install_metrics();
     tasks.spawn("admin", service::serve_admin(listeners.admin, readiness.clone(), metrics, stop.clone()));
     tasks.spawn("announcement", announce(ready, readiness, stop.clone()));
     if flags.demo {

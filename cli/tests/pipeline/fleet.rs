@@ -26,6 +26,11 @@ impl Fleet {
         let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect(
             "WATCHBEAT_TEST_BROKERS is not set: run the tests with `scripts/with-services cargo test --workspace`",
         );
+        Fleet::on(name, brokers).await
+    }
+
+    /// The same on other brokers.
+    pub(crate) async fn on(name: &str, brokers: String) -> Fleet {
         let fleet = Fleet {
             dir: TempDir::new().unwrap(),
             database: TestDatabase::create().await,
@@ -68,6 +73,12 @@ impl Fleet {
         (process, format!("http://{listen}"))
     }
 
+    /// A gateway on an address of its own choice, with a spool.
+    pub(crate) fn ingest_with_spool(&mut self, keys: &Path, listen: &str) -> Process {
+        let spool = self.dir.path().join("spool");
+        self.role("ingest", &["--listen", listen, "--keys", keys.to_str().unwrap(), "--spool", spool.to_str().unwrap()])
+    }
+
     /// A processor; points wait for `point_wait_ms`.
     pub(crate) fn processor(&mut self, point_wait_ms: u32) -> Process {
         let (snapshots, wait) = (self.snapshots(), point_wait_ms.to_string());
@@ -102,6 +113,6 @@ impl Fleet {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

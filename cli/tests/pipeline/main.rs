@@ -10,5 +10,6 @@ mod dev;
 mod exactness;
 mod fleet;
 mod log;
+mod outage;
 mod players;
 mod process;

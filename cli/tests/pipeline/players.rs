@@ -35,6 +35,11 @@ pub(crate) fn write_keys(dir: &Path, scripts: &[Script]) -> PathBuf {
 }
 
 impl Script {
+    /// Every report: its site and its body.
+    pub(crate) fn bodies(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.sites.iter().flat_map(|(site, bodies)| bodies.iter().map(move |body| (site.as_str(), body.as_str())))
+    }
+
     /// Reports in it.
     pub(crate) fn reports(&self) -> usize {
         self.sites.values().map(Vec::len).sum()

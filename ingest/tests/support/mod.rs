@@ -1,7 +1,7 @@
 //! A gateway on the embedded log in a folder of its own, and a client that sends exactly the bytes it is given.
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its part
 
-use ingest::Settings;
+use ingest::{Listeners, Settings};
 use playback::record::Record;
 use prost::Message;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use topic::{Assignment, AssignmentError, Log, Position, TopicSpec};
 
@@ -46,16 +46,12 @@ impl Gateway {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let settings = Settings {
-            heartbeats_topic: topic.to_owned(),
-            dead_letters_topic: "dead_letters".to_owned(),
-            keys,
-            linger: Duration::ZERO,
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let settings =
+            Settings { keys, linger: Duration::ZERO, ..Settings::new(topic.to_owned(), "dead_letters".to_owned()) };
+        let listeners = Listeners::bind("127.0.0.1:0".parse().unwrap(), None, 2).unwrap();
+        let address = listeners.local_addr().unwrap();
         let (readiness, stop) = (Readiness::new(), Stop::new());
-        let serving = tokio::spawn(ingest::serve(listener, log.clone(), settings, readiness.clone(), stop.clone()));
+        let serving = tokio::spawn(ingest::serve(listeners, log.clone(), settings, readiness.clone(), stop.clone()));
         Gateway { address, log, readiness, stop, serving, _dir: dir }
     }
 

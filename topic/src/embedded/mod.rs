@@ -82,8 +82,8 @@ impl Embedded {
 }
 
 impl EmbeddedProducer {
-    pub(crate) fn append(&self, topic: &str, records: Vec<Outgoing>) -> Delivery {
-        let checked = self.0.shared.with_topic(topic, |found| found.check(&records).map(|()| found.id));
+    pub(crate) fn append(&self, topic: &str, records: &[Outgoing]) -> Delivery {
+        let checked = self.0.shared.with_topic(topic, |found| found.check(records).map(|()| found.id));
         let topic = match checked.and_then(|checked| checked) {
             Ok(id) => id,
             Err(error) => return Delivery::failed(error),
@@ -92,7 +92,7 @@ impl EmbeddedProducer {
             return Delivery::of(0).0;
         }
         let (delivery, acknowledgement) = Delivery::of(1);
-        self.0.send(Command::Append { topic, records, acknowledgement });
+        self.0.send(Command::Append { topic, records: records.to_vec(), acknowledgement });
         delivery
     }
 

@@ -221,7 +221,7 @@ mod tests {
 
         let log = Embedded::open(dir.path()).unwrap();
         let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::new() };
-        log.producer().append("clock", vec![record]).await.unwrap();
+        log.producer().append("clock", &[record]).await.unwrap();
         let mut times = Vec::new();
         let mut each = |record: Record<'_>| {
             times.push(record.timestamp_ms);

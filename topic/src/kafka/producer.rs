@@ -1,20 +1,37 @@
 //! Appends to Kafka: idempotent, acknowledged by all in-sync replicas, one counter for a whole `append`.
+//!
+//! The records of an `append` go to librdkafka partition by partition, each with one call: that costs a fraction of a
+//! call per record.
 
 use super::context::Events;
 use super::{KafkaSettings, number_of};
 use crate::delivery::Acknowledgement;
 use crate::{Delivery, LogError, Outgoing, caps};
 use rdkafka::ClientContext;
+use rdkafka::bindings::{
+    RD_KAFKA_MSG_F_COPY, rd_kafka_message_t, rd_kafka_produce_batch, rd_kafka_resp_err_t, rd_kafka_topic_destroy,
+    rd_kafka_topic_new, rd_kafka_topic_t,
+};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
-use std::sync::Arc;
+use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::util::IntoOpaque;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A connection for appends; clones share it.
 #[derive(Clone)]
-pub(crate) struct KafkaProducer(Arc<ThreadedProducer<Reports>>);
+pub(crate) struct KafkaProducer(Arc<Connection>);
+
+struct Connection {
+    // Before the producer, which must outlive them.
+    topics: Mutex<HashMap<String, NativeTopic>>,
+    producer: ThreadedProducer<Reports>,
+}
 
 /// Takes the delivery reports.
 struct Reports(Events);
@@ -37,47 +54,116 @@ impl KafkaProducer {
             ("message.max.bytes", caps::MESSAGE_BYTES.to_string()),
         ];
         let producer = settings.config(&tuned, &needed).create_with_context(Reports(Events::default()));
-        Ok(KafkaProducer(Arc::new(producer.map_err(|error| LogError::kafka("making a producer", error))?)))
+        let producer = producer.map_err(|error| LogError::kafka("making a producer", error))?;
+        Ok(KafkaProducer(Arc::new(Connection { topics: Mutex::default(), producer })))
     }
 
-    pub(crate) fn append(&self, topic: &str, records: Vec<Outgoing>) -> Delivery {
+    pub(crate) fn append(&self, topic: &str, records: &[Outgoing]) -> Delivery {
         let (delivery, acknowledgement) = Delivery::of(records.len());
-        for (index, record) in records.iter().enumerate() {
-            if let Err(error) = self.send(topic, record, &acknowledgement) {
-                let reason = error.to_string();
-                let failure = LogError::Append { topic: topic.to_owned(), reason };
-                acknowledgement.settle(records.len() - index, Some(failure));
-                break;
-            }
+        if let Err(error) = self.0.enqueue(topic, records, &acknowledgement) {
+            let failure = LogError::Append { topic: topic.to_owned(), reason: error.to_string() };
+            acknowledgement.settle(records.len(), Some(failure));
         }
         delivery
     }
 
-    /// Enqueues one record, waiting for room as long as a delivery may take.
-    fn send(&self, topic: &str, record: &Outgoing, all: &Arc<Acknowledgement>) -> Result<(), KafkaError> {
-        let mut message = BaseRecord::with_opaque_to(topic, Arc::clone(all))
-            .partition(number_of(record.partition))
-            .key(&record.key[..])
-            .payload(&record.value[..]);
-        let mut deadline = None;
-        loop {
-            match self.0.send(message) {
-                Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                    if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + caps::DELIVERY_TIMEOUT) =>
-                {
-                    message = back;
-                    std::thread::sleep(caps::QUEUE_FULL_WAIT);
-                }
-                Err((error, _)) => return Err(error),
-            }
+    pub(crate) async fn flush(&self, timeout: Duration) -> Result<(), LogError> {
+        let connection = Arc::clone(&self.0);
+        super::blocking(move || {
+            connection.producer.flush(timeout).map_err(|_| LogError::Flush { waited_ms: timeout.as_millis() })
+        })
+        .await
+    }
+}
+
+impl Connection {
+    /// Hands all records over; an error means that none was.
+    fn enqueue(&self, name: &str, records: &[Outgoing], all: &Arc<Acknowledgement>) -> Result<(), KafkaError> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if !topics.contains_key(name) {
+            topics.insert(name.to_owned(), NativeTopic::new(&self.producer, name)?);
         }
+        let topic = &topics[name];
+        let mut by_partition: Vec<&Outgoing> = records.iter().collect();
+        by_partition.sort_by_key(|record| record.partition); // stable: the order within a partition stays
+        for records in by_partition.chunk_by(|one, other| one.partition == other.partition) {
+            topic.produce(name, records, all);
+        }
+        Ok(())
+    }
+}
+
+/// librdkafka's handle of a topic, given back when dropped.
+struct NativeTopic(ptr::NonNull<rd_kafka_topic_t>);
+
+// SAFETY: librdkafka's topic handles are reference counted and may be used from any thread.
+unsafe impl Send for NativeTopic {}
+
+impl NativeTopic {
+    fn new(producer: &ThreadedProducer<Reports>, name: &str) -> Result<NativeTopic, KafkaError> {
+        let c_name = CString::new(name)?;
+        // SAFETY: the client lives as long as `producer`; a null configuration means the client's defaults.
+        let topic = unsafe { rd_kafka_topic_new(producer.client().native_ptr(), c_name.as_ptr(), ptr::null_mut()) };
+        // It fails for names and settings that no topic has.
+        let refused = KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTopic);
+        ptr::NonNull::new(topic).map(NativeTopic).ok_or(refused)
     }
 
-    pub(crate) async fn flush(&self, timeout: Duration) -> Result<(), LogError> {
-        let producer = Arc::clone(&self.0);
-        super::blocking(move || producer.flush(timeout).map_err(|_| LogError::Flush { waited_ms: timeout.as_millis() }))
-            .await
+    /// Enqueues records of one partition in their order, waiting for room as long as a delivery may take.
+    fn produce(&self, name: &str, records: &[&Outgoing], all: &Arc<Acknowledgement>) {
+        let mut messages: Vec<rd_kafka_message_t> = records.iter().map(|record| message(record, all)).collect();
+        let partition = number_of(records[0].partition);
+        let deadline = Instant::now() + caps::DELIVERY_TIMEOUT;
+        let mut left = &mut messages[..];
+        loop {
+            let count = i32::try_from(left.len()).expect("an append has far fewer records than an i32 counts");
+            let flags = RD_KAFKA_MSG_F_COPY as i32;
+            // SAFETY: the messages point into `records`, which outlive the call; librdkafka copies key and value.
+            let taken = unsafe { rd_kafka_produce_batch(self.0.as_ptr(), partition, flags, left.as_mut_ptr(), count) };
+            if taken == count {
+                return;
+            }
+            // Once the queue is full every later message of the call is refused for that too, so the order stays.
+            let full = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL;
+            let may_wait = Instant::now() < deadline;
+            let waiting = left.iter().position(|message| message.err == full).filter(|_| may_wait);
+            let (settled, refused) = left.split_at_mut(waiting.unwrap_or(left.len()));
+            for message in
+                settled.iter().filter(|message| message.err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR)
+            {
+                let reason = RDKafkaErrorCode::from(message.err).to_string();
+                // SAFETY: librdkafka did not take this message, so its reference is still ours to take back.
+                let all = unsafe { Arc::<Acknowledgement>::from_ptr(message._private) };
+                all.settle(1, Some(LogError::Append { topic: name.to_owned(), reason }));
+            }
+            if refused.is_empty() {
+                return;
+            }
+            left = refused;
+            std::thread::sleep(caps::QUEUE_FULL_WAIT);
+        }
+    }
+}
+
+impl Drop for NativeTopic {
+    fn drop(&mut self) {
+        // SAFETY: made by `rd_kafka_topic_new`, used by nobody else any more, and the client is still there.
+        unsafe { rd_kafka_topic_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// A record as librdkafka takes it; its delivery report gives the reference to `all` back.
+fn message(record: &Outgoing, all: &Arc<Acknowledgement>) -> rd_kafka_message_t {
+    rd_kafka_message_t {
+        err: rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rkt: ptr::null_mut(),
+        partition: number_of(record.partition),
+        payload: record.value.as_ptr().cast_mut().cast(),
+        len: record.value.len(),
+        key: record.key.as_ptr().cast_mut().cast(),
+        key_len: record.key.len(),
+        offset: 0,
+        _private: Arc::clone(all).into_ptr(),
     }
 }
 

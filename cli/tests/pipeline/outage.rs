@@ -1,0 +1,97 @@
+//! Kafka goes away under load, and the gateway is killed meanwhile: players are answered with 202 all the time, and
+//! everything that was so answered is in the tables, once.
+
+use crate::exactness::{judge, play_all, wait_until_complete};
+use crate::fleet::{Fleet, free_port};
+use crate::log;
+use crate::players::{Script, script, write_keys};
+use crate::process::wait_until;
+use std::collections::HashSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Longer than the outage: then no point is judged while its neighbour waits in the spool.
+const POINT_WAIT_MS: u32 = 40_000;
+
+/// A broker of this test alone, so that nobody else notices when it goes.
+struct Broker(TempDir);
+
+impl Broker {
+    fn start(&self) -> String {
+        let started = Command::new(tool("kafka-start")).arg(self.0.path()).output().unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        String::from_utf8(started.stdout).unwrap().lines().last().unwrap().to_owned()
+    }
+
+    fn kill(&self) {
+        assert!(Command::new(tool("kafka-stop")).arg(self.0.path()).arg("--kill").status().unwrap().success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = Command::new(tool("kafka-stop")).arg(self.0.path()).arg("--kill").status();
+    }
+}
+
+fn tool(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_says_yes_while_kafka_is_away_and_keeps_its_word() {
+    let broker = Broker(TempDir::new().unwrap());
+    let mut fleet = Fleet::on("outage", broker.start()).await;
+    let scripts = || (9_000..9_040).map(|seed| script(seed, 150)).collect::<Vec<_>>();
+    let sent = scripts();
+    let keys = write_keys(fleet.dir.path(), &sent);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let gateway = fleet.ingest_with_spool(&keys, &listen);
+    let (mut processor, mut sink) = (fleet.processor(POINT_WAIT_MS), fleet.sink());
+    let url = format!("http://{listen}");
+    let load = tokio::spawn(async move { play_all(sent, &url, Duration::from_millis(400)).await });
+
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    broker.kill();
+    let spool = fleet.dir.path().join("spool");
+    wait_until("reports are in the spool", Duration::from_secs(20), || bytes_in(&spool) > 0);
+    gateway.kill();
+    let mut gateway = fleet.ingest_with_spool(&keys, &listen);
+    let before = bytes_in(&spool);
+    wait_until("a gateway without Kafka takes reports", Duration::from_secs(20), || bytes_in(&spool) > before);
+    broker.start();
+    let accepted = load.await.unwrap();
+    wait_until("the spool is empty", Duration::from_secs(60), || bytes_in(&spool) == 0);
+
+    let client = fleet.connect().await;
+    wait_until_complete(&client, accepted as u64).await;
+    gateway.assert_running();
+    processor.assert_running();
+    sink.assert_running();
+    judge(&fleet.log(), &fleet.heartbeats(), accepted, &client).await;
+    let on_the_log: HashSet<_> = log::heartbeats(&fleet.log(), &fleet.heartbeats())
+        .await
+        .into_iter()
+        .map(|logged| (logged.record.site, logged.record.session_id, logged.record.seq))
+        .collect();
+    let missing = scripts().iter().flat_map(names).filter(|name| !on_the_log.contains(name)).count();
+    assert_eq!(missing, 0, "reports that were answered with 202 and are not on the log");
+}
+
+/// What names the reports of a script.
+fn names(script: &Script) -> Vec<(String, String, u32)> {
+    let name = |(site, body): (&str, &str)| {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        (site.to_owned(), body["session_id"].as_str().unwrap().to_owned(), body["seq"].as_u64().unwrap() as u32)
+    };
+    script.bodies().map(name).collect()
+}
+
+/// Bytes of the segments of a spool.
+fn bytes_in(spool: &Path) -> u64 {
+    let entries = std::fs::read_dir(spool).unwrap().map(Result::unwrap);
+    let segments = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "segment"));
+    segments.map(|entry| entry.metadata().map_or(0, |metadata| metadata.len())).sum()
+}

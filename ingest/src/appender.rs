@@ -1,0 +1,112 @@
+//! Gathers the records of many requests into one batch, hands it to the outlet, and tells the requests what became of
+//! it. One appender per worker: nothing here is shared between threads.
+//!
+//! An append costs the log and this process about as much for a thousand records as for one, so a request waits up to
+//! the linger for company. What the outlet does with a batch is its own business.
+
+use crate::clock;
+use crate::limits::MAX_BATCH_RECORDS;
+use crate::meter::Meters;
+use crate::outlet::{Outlet, Refused};
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::sync::Notify;
+use topic::Outgoing;
+
+/// Takes the records of requests; clones are the same appender.
+#[derive(Clone)]
+pub(crate) struct Appender {
+    outlet: Arc<Outlet>,
+    meters: Rc<Meters>,
+    linger: Duration,
+    gathering: Rc<RefCell<Option<Rc<Batch>>>>,
+}
+
+/// Records of several requests on their way together.
+#[derive(Default)]
+struct Batch {
+    records: RefCell<Records>,
+    full: Notify,
+    outcome: Cell<Option<Result<(), Refused>>>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// The records of a batch, by topic.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) heartbeats: Vec<Outgoing>,
+    pub(crate) dead_letters: Vec<Outgoing>,
+}
+
+impl Records {
+    pub(crate) fn len(&self) -> usize {
+        self.heartbeats.len() + self.dead_letters.len()
+    }
+}
+
+impl Appender {
+    pub(crate) fn new(outlet: Arc<Outlet>, meters: Rc<Meters>, linger: Duration) -> Appender {
+        Appender { outlet, meters, linger, gathering: Rc::default() }
+    }
+
+    /// Puts the records of one request with those of others; resolves when all of them are safe, or were refused. They
+    /// stay in their order, and dropping the future takes nothing back.
+    pub(crate) fn append(&self, records: &mut Records) -> Appended {
+        let mut gathering = self.gathering.borrow_mut();
+        let batch = gathering.get_or_insert_with(|| {
+            let batch = Rc::new(Batch::default());
+            tokio::task::spawn_local(self.clone().drive(batch.clone()));
+            batch
+        });
+        let mut gathered = batch.records.borrow_mut();
+        gathered.heartbeats.append(&mut records.heartbeats);
+        gathered.dead_letters.append(&mut records.dead_letters);
+        let is_full = gathered.len() >= MAX_BATCH_RECORDS;
+        drop(gathered);
+        let appended = Appended(batch.clone());
+        if is_full {
+            batch.full.notify_one();
+            *gathering = None;
+        }
+        appended
+    }
+
+    /// Waits for company, then sees the batch through to its outcome, whether anybody still waits for it or not.
+    async fn drive(self, batch: Rc<Batch>) {
+        tokio::select! {
+            () = tokio::time::sleep(self.linger) => {}
+            () = batch.full.notified() => {}
+        }
+        self.gathering.borrow_mut().take_if(|gathering| Rc::ptr_eq(gathering, &batch));
+        let records = mem::take(&mut *batch.records.borrow_mut());
+        let (started, count) = (clock::instant(), records.len());
+        let outcome = self.outlet.take(records).await;
+        self.meters.appended(started.elapsed(), count, outcome);
+        batch.outcome.set(Some(outcome));
+        batch.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// What became of the records of a request.
+#[must_use = "a request may only be answered when its records are safe"]
+pub(crate) struct Appended(Rc<Batch>);
+
+impl Future for Appended {
+    type Output = Result<(), Refused>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.0.outcome.get() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                self.0.waiting.borrow_mut().push(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

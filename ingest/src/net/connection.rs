@@ -1,0 +1,210 @@
+//! One connection from accept to end: the PROXY header, TLS, the choice between HTTP/1.1 and HTTP/2, and the requests.
+//! Its times are kept by [`Watch`], so that nothing here sets a timer.
+
+use super::accept::{Door, Edge};
+use super::line::Line;
+use super::meter::Protocol;
+use super::peer::Peer;
+use super::proxy::{self, Source};
+use super::slots::Claim;
+use super::watch::Watch;
+use crate::limits::{
+    H2_CONNECTION_WINDOW_BYTES, H2_MAX_LOCAL_RESETS, H2_MAX_PENDING_RESETS, H2_MAX_SEND_BUFFER_BYTES, H2_MAX_STREAMS,
+    H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW_BYTES, MAX_HEAD_BYTES, MAX_HEADERS,
+};
+use hyper::body::{Body, Incoming};
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a connection until it ends, by its peer's will, by its times, or because the worker stops.
+pub(super) async fn serve<S, B>(
+    stream: TcpStream,
+    address: IpAddr,
+    edge: Rc<Edge>,
+    door: Door,
+    make_service: impl FnOnce(Peer) -> S,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // Answers are small: without this they would wait for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let _open = edge.meters.open();
+    let watch = edge.watches.start();
+    let mut converse = pin!(converse(Line::new(stream, watch.clone()), address, &edge, door, &watch, make_service));
+    poll_fn(|context| {
+        if let Some(late) = watch.attend(context) {
+            edge.meters.closed(late);
+            return Poll::Ready(());
+        }
+        // How a connection ends is the peer's business; what matters of it is in the answers.
+        converse.as_mut().poll(context).map(drop)
+    })
+    .await;
+}
+
+/// `None` is an end before the first request.
+async fn converse<S, B>(
+    mut line: Line,
+    address: IpAddr,
+    edge: &Edge,
+    door: Door,
+    watch: &Rc<Watch>,
+    make_service: impl FnOnce(Peer) -> S,
+) -> Option<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (address, _claim) = announced(&mut line, address, edge).await?;
+    let service = make_service(Peer::new(address, &edge.trust));
+    match door {
+        Door::Clear => {
+            let http2 = begins_with_preface(&mut line).await?;
+            watch.opened(http2);
+            speak(line, http2, edge, watch, service).await;
+        }
+        Door::Tls(certificates) => {
+            let accepted = certificates.acceptor().accept(line).await;
+            let secured = accepted.inspect_err(|_| edge.meters.failed_handshake()).ok()?;
+            let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+            watch.opened(http2);
+            speak(secured, http2, edge, watch, service).await;
+        }
+    }
+    Some(())
+}
+
+/// The address of the client, after the header of a load balancer that announces it. Such a client has its own limit.
+async fn announced(line: &mut Line, address: IpAddr, edge: &Edge) -> Option<(IpAddr, Option<Claim>)> {
+    if !edge.trust.announces(address) {
+        return Some((address, None));
+    }
+    match proxy::read_header(line).await {
+        Ok(Source::Balancer) => Some((address, None)),
+        Ok(Source::Client(client)) if edge.trust.forwards(client) => Some((client, None)),
+        Ok(Source::Client(client)) => match edge.slots.claim(client) {
+            Some(claim) => Some((client, Some(claim))),
+            None => {
+                edge.meters.too_many_of_one_address();
+                None
+            }
+        },
+        Err(_) => {
+            edge.meters.bad_proxy_header();
+            None
+        }
+    }
+}
+
+/// Whether the client speaks HTTP/2 without having asked. What was read for it stays on the line.
+async fn begins_with_preface(line: &mut Line) -> Option<bool> {
+    loop {
+        let early = line.early();
+        if early.len() >= HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(early) {
+            return Some(early.starts_with(HTTP2_PREFACE));
+        }
+        line.read_early().await.ok().filter(|bytes| *bytes > 0)?;
+    }
+}
+
+async fn speak<S, B, T>(io: T, http2: bool, edge: &Edge, watch: &Rc<Watch>, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (io, watched) = (TokioIo::new(io), watch.clone());
+    let service = service_fn(move |request| {
+        let answering = watched.answering();
+        let answer = service.call(request);
+        async move {
+            let answer = answer.await;
+            drop(answering);
+            answer
+        }
+    });
+    if http2 {
+        edge.meters.speaks(Protocol::Http2);
+        let connection = http2_builder().serve_connection(io, service);
+        drive(connection, watch, http2::Connection::graceful_shutdown).await;
+    } else {
+        edge.meters.speaks(Protocol::Http1);
+        let connection = http1_builder().keep_alive(!watch.is_finishing()).serve_connection(io, service);
+        drive(connection, watch, http1::Connection::graceful_shutdown).await;
+    }
+}
+
+/// Polls a connection to its end. When the watch asks to finish, what has arrived is answered first.
+async fn drive<C: Future>(connection: C, watch: &Watch, finish: impl Fn(Pin<&mut C>)) {
+    let mut connection = pin!(connection);
+    let mut finishing = false;
+    poll_fn(|context| {
+        let mut polled = connection.as_mut().poll(context);
+        if polled.is_pending() && watch.is_finishing() && !finishing {
+            finishing = true;
+            finish(connection.as_mut());
+            polled = connection.as_mut().poll(context);
+        }
+        polled.map(drop)
+    })
+    .await;
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None) // the watch keeps the time without a timer for each request
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .half_close(true); // a beacon may shut its side as soon as it is sent, and still wants the answer
+    builder
+}
+
+fn http2_builder() -> http2::Builder<OnThisWorker> {
+    let mut builder = http2::Builder::new(OnThisWorker);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .max_pending_accept_reset_streams(H2_MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(H2_MAX_LOCAL_RESETS)
+        .max_send_buf_size(H2_MAX_SEND_BUFFER_BYTES)
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(H2_PING_INTERVAL)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}
+
+/// Runs the streams of an HTTP/2 connection where the connection is.
+#[derive(Clone, Copy)]
+struct OnThisWorker;
+
+impl<F: Future + 'static> Executor<F> for OnThisWorker
+where
+    F::Output: 'static,
+{
+    fn execute(&self, stream: F) {
+        spawn_local(stream);
+    }
+}

@@ -1,0 +1,25 @@
+//! The edge to the network: listeners, connections, TLS, and who is at the other end. What a request means is the
+//! gateway's business; nothing here reads one, beyond the fields that say whom it comes from.
+
+mod accept;
+mod connection;
+mod forwarded;
+mod line;
+mod listeners;
+mod meter;
+mod peer;
+mod proxy;
+mod slots;
+mod tls;
+mod watch;
+
+pub(crate) use accept::{Door, Edge};
+pub(crate) use listeners::listeners;
+pub(crate) use meter::describe;
+pub(crate) use peer::{Peer, Trust};
+pub(crate) use slots::Slots;
+pub(crate) use tls::Certificates;
+pub(crate) use watch::Patience;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! The way out of the gateway: to the log, or, while the log is away, to the spool on local disk, from where
+//! [`crate::replay`] brings everything to the log in its order.
+//!
+//! A batch that the log has not acknowledged in time goes to the spool too. The log may have it all the same; then it has
+//! its reports twice, and a report counts once however often it is there (specification, section 3).
+
+use crate::appender::Records;
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_RECORDS};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use topic::{LogError, Outgoing, Producer, Spool, Spooled};
+
+/// Why a batch is not safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too much waits already, here or in the spool.
+    Full,
+    /// Neither the log nor the spool takes records.
+    Unavailable,
+}
+
+/// The topics the gateway writes.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics {
+    pub(crate) heartbeats: Arc<str>,
+    pub(crate) dead_letters: Arc<str>,
+}
+
+impl Topics {
+    pub(crate) fn new(heartbeats: &str, dead_letters: &str) -> Topics {
+        Topics { heartbeats: heartbeats.into(), dead_letters: dead_letters.into() }
+    }
+}
+
+/// How many partitions they have, as it was found when the log was first there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Partitions {
+    pub(crate) heartbeats: u32,
+    pub(crate) dead_letters: u32,
+}
+
+/// The way out; one for all workers.
+pub(crate) struct Outlet {
+    producer: Producer,
+    pub(crate) topics: Topics,
+    /// Not known before the log was there once.
+    pub(crate) partitions: OnceLock<Partitions>,
+    pub(crate) spool: Option<Spool>,
+    /// Whether batches go to the spool. Then something is in it, and newer batches must not overtake it.
+    detour: AtomicBool,
+    /// Tells the replay that there is work.
+    pub(crate) spooled: Notify,
+    /// Records handed to the log and not settled. The producer blocks its caller when its own queue is full, so that must
+    /// never happen here.
+    queued: Arc<AtomicUsize>,
+    /// Whether the last append failed: an outage is logged once and not once per batch.
+    is_failing: AtomicBool,
+}
+
+impl Outlet {
+    pub(crate) fn new(producer: Producer, topics: Topics, spool: Option<Spool>) -> Outlet {
+        let detour = spool.as_ref().is_some_and(|spool| spool.depth().records > 0);
+        Outlet {
+            producer,
+            topics,
+            partitions: OnceLock::new(),
+            spool,
+            detour: AtomicBool::new(detour),
+            spooled: Notify::new(),
+            queued: Arc::default(),
+            is_failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Resolves when every record is safe, on the log or in the spool, or all count as refused.
+    pub(crate) async fn take(&self, mut records: Records) -> Result<(), Refused> {
+        let Some(spool) = &self.spool else {
+            return self.direct(&mut records, APPEND_TIMEOUT).await;
+        };
+        if !self.detour.load(Ordering::Relaxed) {
+            if self.direct(&mut records, DETOUR_AFTER).await.is_ok() {
+                return Ok(());
+            }
+            if !self.detour.swap(true, Ordering::Relaxed) {
+                tracing::warn!("the log does not take records, they go to the spool");
+            }
+        }
+        let appended = spool.append(self.spooled_of(records)).await;
+        self.spooled.notify_one();
+        appended.map_err(|error| match error {
+            LogError::SpoolFull { .. } => Refused::Full,
+            error => {
+                tracing::error!(%error, "the spool does not take records");
+                Refused::Unavailable
+            }
+        })
+    }
+
+    /// Whether everything goes straight to the log.
+    pub(crate) fn is_direct(&self) -> bool {
+        !self.detour.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing more goes into the spool. Then the log is away, too.
+    pub(crate) fn is_spool_full(&self) -> bool {
+        self.spool.as_ref().is_some_and(|spool| !self.is_direct() && spool.is_full())
+    }
+
+    /// Ends the detour: the spool is empty. A batch on its way into the spool at this very moment reaches the log a little
+    /// later than newer ones; the order on the way does not matter to anybody.
+    pub(crate) fn end_detour(&self) {
+        if self.detour.swap(false, Ordering::Relaxed) {
+            tracing::info!("the spool is empty, records go straight to the log again");
+        }
+    }
+
+    /// Hands records to the log and waits until it has acknowledged all of them.
+    pub(crate) async fn direct(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
+        let partitions = self.partitions.get().ok_or(Refused::Unavailable)?;
+        place(&mut records.heartbeats, partitions.heartbeats);
+        place(&mut records.dead_letters, partitions.dead_letters);
+        let queued = Queued::of(records.len(), &self.queued)?;
+        let heartbeats = self.producer.append(&self.topics.heartbeats, &records.heartbeats);
+        let dead_letters = self.producer.append(&self.topics.dead_letters, &records.dead_letters);
+        let mut delivered = Box::pin(async {
+            heartbeats.await?;
+            dead_letters.await
+        });
+        let outcome = match timeout(patience, &mut delivered).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => {
+                // They count as queued until the log has settled them, whether anybody waits or not.
+                tokio::spawn(async move {
+                    let _settled = delivered.await;
+                    drop(queued);
+                });
+                Err(format!("no acknowledgement within {} ms", patience.as_millis()))
+            }
+        };
+        let was_failing = self.is_failing.swap(outcome.is_err(), Ordering::Relaxed);
+        match &outcome {
+            Ok(()) if was_failing => tracing::info!("the log takes records again"),
+            Err(reason) if !was_failing => tracing::warn!(reason, "the log does not take records"),
+            _ => {}
+        }
+        outcome.map_err(|_| Refused::Unavailable)
+    }
+
+    fn spooled_of(&self, records: Records) -> Vec<Spooled> {
+        let of = |topic: &Arc<str>, records: Vec<Outgoing>| {
+            let topic = topic.clone();
+            records.into_iter().map(move |Outgoing { key, value, .. }| Spooled { topic: topic.clone(), key, value })
+        };
+        of(&self.topics.heartbeats, records.heartbeats)
+            .chain(of(&self.topics.dead_letters, records.dead_letters))
+            .collect()
+    }
+}
+
+/// Puts each record on the partition of its key.
+fn place(records: &mut [Outgoing], partitions: u32) {
+    for record in records {
+        record.partition = topic::partition_for(&record.key, partitions);
+    }
+}
+
+/// Records counted as handed to the log, until dropped.
+struct Queued {
+    records: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Queued {
+    fn of(records: usize, all: &Arc<AtomicUsize>) -> Result<Queued, Refused> {
+        let queued = Queued { records, all: all.clone() };
+        let before = all.fetch_add(records, Ordering::Relaxed);
+        if before + records > MAX_QUEUED_RECORDS { Err(Refused::Full) } else { Ok(queued) }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.records, Ordering::Relaxed);
+    }
+}

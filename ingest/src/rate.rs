@@ -1,0 +1,145 @@
+//! How many reports may come: token buckets, one for a key, one for each of its users.
+
+use crate::limits::{KEY_GUESSES, MAX_RATED_USERS, USER_BURST_S};
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+/// A bucket for each user who sent lately, by a hash of the user's id that nobody outside can foresee.
+pub(crate) struct UserRates {
+    reports_per_second: u32,
+    burst: NonZeroU32,
+    hasher: RandomState,
+    limiter: DefaultKeyedRateLimiter<u64>,
+}
+
+impl UserRates {
+    pub(crate) fn new(reports_per_second: u32) -> UserRates {
+        let rate = NonZeroU32::new(reports_per_second).unwrap_or(NonZeroU32::MIN);
+        let burst = rate.saturating_mul(USER_BURST_S);
+        let quota = Quota::per_second(rate).allow_burst(burst);
+        UserRates { reports_per_second, burst, hasher: RandomState::new(), limiter: RateLimiter::keyed(quota) }
+    }
+
+    pub(crate) fn reports_per_second(&self) -> u32 {
+        self.reports_per_second
+    }
+
+    /// Takes reports of a user, or says after how many seconds to try again. A body with more than a whole bucket counts
+    /// for a bucket, so that it is slowed down and not refused for ever.
+    pub(crate) fn take(&self, user_id: &str, reports: u32) -> Result<(), u64> {
+        let Some(reports) = NonZeroU32::new(reports) else { return Ok(()) };
+        if self.limiter.len() >= MAX_RATED_USERS {
+            self.limiter.retain_recent(); // a bucket that is full again is as good as none
+        }
+        let user = self.hasher.hash_one(user_id);
+        match self.limiter.check_key_n(&user, reports.min(self.burst)) {
+            Ok(Err(not_until)) => Err(seconds_until(not_until)),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for UserRates {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} reports/s and user", self.reports_per_second)
+    }
+}
+
+/// Unknown keys that a client address may try, so that keys cannot be guessed: a mistaken player is told what is wrong, and
+/// who goes on is only told to wait.
+pub(crate) struct Guesses(DefaultKeyedRateLimiter<IpAddr>);
+
+impl Guesses {
+    pub(crate) fn new() -> Guesses {
+        Guesses(RateLimiter::keyed(Quota::per_second(NonZeroU32::MIN).allow_burst(KEY_GUESSES)))
+    }
+
+    /// Counts a guess, or says after how many seconds to try again.
+    pub(crate) fn take(&self, client: IpAddr) -> Result<(), u64> {
+        if self.0.len() >= MAX_RATED_USERS {
+            self.0.retain_recent();
+        }
+        self.0.check_key(&client).map_err(seconds_until)
+    }
+}
+
+fn seconds_until(not_until: NotUntil<<DefaultClock as Clock>::Instant>) -> u64 {
+    not_until.wait_time_from(DefaultClock::default().now()).as_secs_f64().ceil().max(1.0) as u64
+}
+
+/// A token bucket in thousandths of a report. It holds two seconds of its rate; a request may overdraw it once, so that
+/// a large body is slowed down and not refused for ever.
+pub(crate) struct Bucket {
+    reports_per_second: i64,
+    thousandths: i64,
+    filled_at: i64,
+}
+
+impl Bucket {
+    pub(crate) fn new(reports_per_second: u32) -> Bucket {
+        let reports_per_second = i64::from(reports_per_second);
+        Bucket { reports_per_second, thousandths: reports_per_second * 2_000, filled_at: 0 }
+    }
+
+    pub(crate) fn reports_per_second(&self) -> i64 {
+        self.reports_per_second
+    }
+
+    pub(crate) fn take(&mut self, reports: usize, now_ms: i64) -> Result<(), u64> {
+        // A clock that was set back fills nothing and takes nothing; an hour fills any bucket.
+        let elapsed_ms = (now_ms - self.filled_at).clamp(0, 3_600_000);
+        self.filled_at = now_ms;
+        let most = self.reports_per_second * 2_000;
+        self.thousandths = (self.thousandths + elapsed_ms * self.reports_per_second).min(most);
+        if self.thousandths <= 0 {
+            let missing = 1 - self.thousandths;
+            return Err((missing as u64).div_ceil(self.reports_per_second as u64 * 1_000));
+        }
+        self.thousandths -= reports as i64 * 1_000;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} reports/s", self.reports_per_second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_refuses_when_it_is_used_up_and_fills_again() {
+        let mut bucket = Bucket::new(10);
+        assert_eq!(bucket.take(20, 1_000_000), Ok(()));
+        assert_eq!(bucket.take(0, 1_000_000), Err(1));
+        assert_eq!(bucket.take(1, 1_000_000), Err(1));
+        assert_eq!(bucket.take(1, 1_000_100), Ok(()));
+        assert_eq!(bucket.take(500, 1_000_200), Ok(()), "a large body overdraws once");
+        assert_eq!(bucket.take(1, 1_000_200), Err(50));
+        assert_eq!(bucket.take(1, 1_050_300), Ok(()));
+    }
+
+    #[test]
+    fn keys_cannot_be_guessed_without_end() {
+        let guesses = Guesses::new();
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert!((0..KEY_GUESSES.get()).all(|_| guesses.take(one).is_ok()));
+        assert!(guesses.take(one).is_err());
+        assert!(guesses.take(other).is_ok());
+    }
+
+    #[test]
+    fn each_user_has_a_bucket() {
+        let rates = UserRates::new(1);
+        assert_eq!(rates.take("a", 10_000), Ok(()), "a large body counts for a bucket");
+        assert!(rates.take("a", 1).is_err_and(|seconds| (1..=60).contains(&seconds)));
+        assert_eq!(rates.take("b", 1), Ok(()));
+    }
+}
