@@ -1,5 +1,6 @@
 //! From the views' output to one message per epoch.
 
+use crate::plan::TableColumn;
 use crate::views::{View, Views};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -83,16 +84,20 @@ fn append(partials: &mut [Partial], view: &View, batch: &RecordBatch) {
 
 fn table_of<'a>(partial: &'a mut Partial, view: &View) -> &'a mut Table {
     if partial.tables.last().is_none_or(|table| table.name != view.name) {
-        let column = |column: &crate::plan::TableColumn| Column {
-            name: column.name.clone(),
-            role: column.role as i32,
-            kind: column.kind as i32,
-            ..Column::default()
-        };
-        let columns = view.columns.iter().map(column).collect();
-        partial.tables.push(Table { name: view.name.clone(), rows: 0, columns });
+        partial.tables.push(empty_table(&view.name, &view.columns));
     }
     partial.tables.last_mut().expect("a table was just pushed")
+}
+
+/// A view's table without rows.
+pub(crate) fn empty_table(name: &str, columns: &[TableColumn]) -> Table {
+    let column = |column: &TableColumn| Column {
+        name: column.name.clone(),
+        role: column.role as i32,
+        kind: column.kind as i32,
+        ..Column::default()
+    };
+    Table { name: name.to_owned(), rows: 0, columns: columns.iter().map(column).collect() }
 }
 
 /// The array in the one Arrow type that stands for its kind.

@@ -1,6 +1,7 @@
 //! The continuous views: SQL planned once, then run over the facts of many epochs at a time.
 
 use crate::caps;
+use crate::partials::empty_table;
 use crate::plan::{TableColumn, ViewError, by_epoch, relations_read, table_columns};
 use crate::relations::{RELATIONS, Relation};
 use arrow::array::RecordBatch;
@@ -18,6 +19,7 @@ use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use sql::codec;
 use sql::views::ViewSource;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -122,6 +124,9 @@ impl View {
         let plan = context.state().statement_to_plan(ParsedStatement::Statement(Box::new(query.clone()))).await?;
         let (index, relation) = relation_of(&plan)?;
         let columns = table_columns(&plan, relation)?;
+        // What the sink would not take is refused here, before it is on the topic.
+        codec::check_table(&empty_table(&name, &columns))
+            .map_err(|fault| ViewError::Unmergeable(format!("its table {fault}")))?;
         let plan = context.state().create_physical_plan(&by_epoch(&plan)?).await?;
         Ok(View { name, columns, query: query.to_string(), relation: index, plan })
     }

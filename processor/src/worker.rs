@@ -14,6 +14,7 @@ use futures::FutureExt;
 use playback::record::TICK;
 use service::{Component, Stop, TaskError};
 use sql::codec;
+use sql::partial::Partial;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -101,14 +102,8 @@ impl Worker {
         if !epochs.is_empty() {
             let started = Instant::now();
             let outputs = self.runtime.block_on(self.views.run(self.folding.facts.take()))?;
-            let messages: Vec<_> = partials(&epochs, &self.views, &outputs, &self.pipeline, &self.fingerprint)
-                .iter()
-                .map(|partial| Outgoing {
-                    partition: partial.partition,
-                    key: Bytes::new(),
-                    value: codec::encode(partial).into(),
-                })
-                .collect();
+            let partials = partials(&epochs, &self.views, &outputs, &self.pipeline, &self.fingerprint);
+            let messages = partials.iter().map(message).collect::<Result<Vec<_>, _>>()?;
             meters::run(epochs.len(), started.elapsed());
             deliveries.push(self.producer.append(&self.topics.partials, &messages));
         }
@@ -184,6 +179,15 @@ impl Worker {
             owned.told = owned.acknowledged;
         }
     }
+}
+
+/// The message of an epoch. One that no sink takes ends the processor before it is published: it could not be taken back.
+fn message(partial: &Partial) -> Result<Outgoing, TaskError> {
+    codec::check(partial).map_err(|error| {
+        let Partial { partition, from, to, .. } = partial;
+        format!("the views' rows of partition {partition}, {from}..{to} cannot be published: {error}")
+    })?;
+    Ok(Outgoing { partition: partial.partition, key: Bytes::new(), value: codec::encode(partial).into() })
 }
 
 impl InFlight {

@@ -90,6 +90,15 @@ pub fn decode(bytes: &[u8]) -> Result<Partial, CodecError> {
         return Err(CodecError::TooLarge);
     }
     let partial = Partial::decode(plain.as_slice())?;
+    check(&partial)?;
+    Ok(partial)
+}
+
+/// Whether [`decode`] takes `partial`: for whoever publishes it, since what is published stops a sink for good.
+pub fn check(partial: &Partial) -> Result<(), CodecError> {
+    if partial.encoded_len() as u64 > caps::DECOMPRESSED_BYTES {
+        return Err(CodecError::TooLarge);
+    }
     if partial.from >= partial.to {
         return Err(CodecError::EmptyRange { from: partial.from, to: partial.to });
     }
@@ -101,11 +110,11 @@ pub fn decode(bytes: &[u8]) -> Result<Partial, CodecError> {
         let checked = if twice { Err(TableFault::Twice) } else { check_table(table) };
         checked.map_err(|fault| CodecError::Table { table: table.name.clone(), fault })?;
     }
-    Ok(partial)
+    Ok(())
 }
 
 /// Whether `table` keeps the rules of `partial.proto`.
-fn check_table(table: &Table) -> Result<(), TableFault> {
+pub fn check_table(table: &Table) -> Result<(), TableFault> {
     if !is_identifier(&table.name) {
         return Err(TableFault::TableName);
     }
