@@ -7,6 +7,7 @@
 mod assignment;
 mod caps;
 pub mod fingerprint;
+mod lineage;
 mod meters;
 pub mod partials;
 pub mod plan;

@@ -141,11 +141,107 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
         ),
         ("select site, sum(wall_ms) as a from nothing group by site", "nothing"),
         ("select site, sum(cast(gross_ms as double)) as a from sessions group by site", "floats do not add up exactly"),
+        ("select site, device, sum(wall_ms) as a from sessions group by site, device", "coalesce(device, '')"),
+        (
+            "select site, nullif(territory, 'ZZ') as t, sum(wall_ms) as a from sessions group by site, t",
+            "coalesce(t, '')",
+        ),
+        (
+            "select site, d, sum(wall_ms) as a from (select site, device as d, wall_ms from sessions) as s group by site, d",
+            "coalesce(d, '')",
+        ),
+        (
+            "select site, user_id, last_value(nullif(keep, 2) order by ordinal) as op from segments group by site, user_id",
+            "op may not",
+        ),
+        (
+            "select site, user_id, last_value(video_id order by ordinal) as op from segments group by site, user_id",
+            "column op is 0 or false",
+        ),
+        ("select site, sum(wall_ms) as a from sessions where event_time < now() group by site", "cannot use now()"),
+        ("select site, sum(wall_ms) as a from sessions where random() < 0.5 group by site", "cannot use random()"),
+        (
+            "select site, sum(wall_ms) as a from sessions where user_id in (select user_id from resumes) group by site",
+            "reads one relation",
+        ),
+        ("select site, sum(wall_ms) as a from sessions where exists (select 1) group by site", "subquery"),
+        ("select site, sum(wall_ms) as a from sessions where wall_ms > (select 1) group by site", "subquery"),
+        ("select site, last_value(device order by ordinal) as a from sessions group by site", "site and user_id"),
+        (
+            "select site, lower(user_id) as u, last_value(device order by ordinal) as a from sessions group by site, u",
+            "site and user_id",
+        ),
+        (
+            "select site, user_id, last_value(device order by ordinal) as a \
+             from (select site, user_id, device, event_time as ordinal from sessions) as s group by site, user_id",
+            "order by ordinal",
+        ),
+        (
+            "select site, user_id, last_value(device order by ordinal) filter (where wall_ms > 0) as a from sessions \
+             group by site, user_id",
+            "filter",
+        ),
+        (
+            "select site, user_id, last_value(device order by ordinal) ignore nulls as a from sessions \
+             group by site, user_id",
+            "ignore nulls",
+        ),
+        ("select site, sum(ordinal) as a from sessions group by site", "others in every run"),
+        ("select site, sum(wall_ms) as a from sessions where epoch < 3 group by site", "others in every run"),
+        (
+            "select site, sum(a) as a from (select site, max(wall_ms) as a from sessions group by site, user_id) as s \
+             group by site",
+            "aggregates once",
+        ),
+        ("select site, sum(wall_ms) as a from sessions group by rollup(site)", "one key"),
+        ("select site, max(video_id) as a from sessions group by site", "does not suit its role"),
+        ("select site, sum(wall_ms) as \"A\" from sessions group by site", "plain identifier"),
+        (
+            "select site, user_id, last_value(keep order by ordinal) as op, sum(to_ms) as a from segments \
+             group by site, user_id",
+            "counted on",
+        ),
     ];
     for (query, reason) in refusals {
         let text = format!("create materialized view refused as {query}");
         let source = sql::views::ViewSource { file: "refused.sql".into(), text };
         let error = Views::plan(&[source]).await.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(reason) && error.starts_with("view refused.sql"), "{query}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_never_null_are_taken_where_that_can_be_seen() {
+    let taken = [
+        "select site, device, sum(wall_ms) as a from sessions where device is not null group by site, device",
+        "select site, device, sum(wall_ms) as a from sessions where wall_ms > 0 and device <> 'tv' group by site, device",
+        "select site, coalesce(device, '') as device, sum(wall_ms) as a from sessions group by site, coalesce(device, '')",
+        "select site, case when device = 'tv' then 1 else 0 end as tv, sum(wall_ms) as a from sessions group by site, tv",
+        "select site, d, sum(wall_ms) as a from (select site, coalesce(device, 'none') as d, wall_ms from sessions) as s \
+         group by site, d",
+        "select s.site, u, last_value(device order by o) as a \
+         from (select site, user_id as u, device, ordinal as o from sessions) as s group by s.site, u",
+    ];
+    for query in taken {
+        let text = format!("create materialized view taken as {query}");
+        let source = sql::views::ViewSource { file: "taken.sql".into(), text };
+        let refused = Views::plan(&[source]).await.err().map(|error| error.to_string());
+        assert_eq!(refused, None, "{query}");
+    }
+}
+
+/// The view of the documentation, run: a null that got as far as a message would stop the sink.
+#[tokio::test]
+async fn the_example_of_the_documentation_puts_out_what_the_sink_takes() {
+    let facts = include_str!("../../docs/facts.md");
+    let text = facts.split("```sql").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let source = sql::views::ViewSource { file: "example.sql".into(), text: text.into() };
+    let views = Views::plan(&[source]).await.unwrap();
+    let log = random_log(RandomLog { seed: 7, reports: 300, start: START, outage: false });
+    assert!(log.iter().any(|logged| logged.record.device.is_empty()), "some report says no device");
+    let messages = messages(&views, &log, 50).await;
+    assert!(messages.iter().any(|message| !message.tables.is_empty()));
+    for message in &messages {
+        assert_eq!(sql::codec::decode(&sql::codec::encode(message)).unwrap(), *message);
     }
 }
