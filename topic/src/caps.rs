@@ -42,6 +42,9 @@ pub const EMBEDDED_GROUP: usize = 256;
 pub const EMBEDDED_REMOVALS: usize = 10_000;
 /// How often the embedded log looks for records past their retention.
 pub const EMBEDDED_RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// How long the embedded log must have been open before it removes anything: after a pause its readers begin where they were
+/// saved, up to a minute or two before the end, and must have come further first.
+pub const EMBEDDED_RETENTION_HOLD: Duration = Duration::from_secs(600);
 /// Memory for blocks of the embedded log.
 pub const EMBEDDED_CACHE_BYTES: u64 = 64 << 20;
 /// Disk for the embedded log's journals before they are folded into tables.

@@ -8,7 +8,7 @@ use crate::{LogError, Outgoing, caps};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -35,11 +35,12 @@ impl Command {
 
 /// Runs until every sender is gone.
 pub(super) fn run(shared: &Shared, commands: &Receiver<Command>) {
-    let mut next_removal = Instant::now();
+    let opened = Instant::now();
+    let mut next_removal = opened;
     loop {
         let now = Instant::now();
         if now >= next_removal {
-            next_removal = now + remove_old(shared);
+            next_removal = now + remove_old(shared, now - opened);
         }
         match commands.recv_timeout(next_removal.saturating_duration_since(now)) {
             Ok(first) => {
@@ -132,29 +133,36 @@ fn create(shared: &Shared, spec: TopicSpec) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Removes records past their retention; says when to look again: at once while there is more.
-fn remove_old(shared: &Shared) -> std::time::Duration {
-    let now_ms = append_clock_ms();
+/// Removes records past their retention; says when to look again: at once while there is more. Age is measured against the
+/// partition's newest append, so that a pause ages nothing; and only once the log has been open for a while.
+fn remove_old(shared: &Shared, open_for: Duration) -> Duration {
     let bounded: Vec<(String, u32, i64, Vec<Bounds>)> = shared.change(|topics| {
         let bounded = topics.values().filter(|topic| topic.spec.retention_ms >= 0);
         bounded
             .map(|topic| (topic.spec.name.clone(), topic.id, topic.spec.retention_ms, topic.partitions.clone()))
             .collect()
     });
-    let mut more = false;
+    let mut next = caps::EMBEDDED_RETENTION_EVERY;
     for (name, id, retention_ms, partitions) in bounded {
+        let held_for = Duration::from_millis(retention_ms.unsigned_abs()).min(caps::EMBEDDED_RETENTION_HOLD);
+        if open_for < held_for {
+            next = next.min(held_for - open_for);
+            continue;
+        }
         for (partition, bounds) in (0..).zip(partitions) {
-            match remove_partition(shared, id, partition, bounds, now_ms.saturating_sub(retention_ms)) {
+            match remove_partition(shared, id, partition, bounds, bounds.timestamp_ms.saturating_sub(retention_ms)) {
                 Ok(0) => {}
                 Ok(removed) => {
-                    more |= removed == caps::EMBEDDED_REMOVALS;
+                    if removed == caps::EMBEDDED_REMOVALS {
+                        next = Duration::ZERO;
+                    }
                     tracing::debug!(topic = name, partition, removed, "removed records past their retention");
                 }
                 Err(error) => tracing::error!(topic = name, partition, %error, "could not remove old records"),
             }
         }
     }
-    if more { std::time::Duration::ZERO } else { caps::EMBEDDED_RETENTION_EVERY }
+    next
 }
 
 /// Removes the records of a partition appended before `before_ms`, some at a time; says how many.
@@ -197,8 +205,51 @@ mod tests {
 
     use super::super::state::Bounds;
     use super::super::{Embedded, Storage};
+    use super::{Shared, append_clock_ms, caps, remove_old};
     use crate::{Outgoing, Record, TopicSpec};
     use bytes::Bytes;
+    use std::time::Duration;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    /// A log whose topic keeps records for a week, with one record at each of these append times.
+    fn appended(dir: &std::path::Path, times: &[i64]) -> Shared {
+        let storage = Storage::open(dir).unwrap();
+        let mut group = storage.group();
+        let (name, retention_ms) = ("week".to_owned(), 7 * DAY_MS);
+        group.put_topic(0, &TopicSpec { name, partitions: 1, replication: 1, retention_ms, max_message_bytes: 1_000 });
+        let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::new() };
+        for (offset, timestamp_ms) in (0..).zip(times) {
+            group.put_record(0, offset, *timestamp_ms, &record);
+            group.put_end(0, 0, Bounds { start: 0, end: offset + 1, timestamp_ms: *timestamp_ms });
+        }
+        group.commit().unwrap();
+        Shared::recover(storage).unwrap()
+    }
+
+    fn start(shared: &Shared) -> u64 {
+        shared.with_topic("week", |topic| topic.partitions[0].start).unwrap()
+    }
+
+    #[test]
+    fn a_pause_longer_than_the_retention_removes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let paused = append_clock_ms() - 8 * DAY_MS;
+        let shared = appended(dir.path(), &[paused - 30_000, paused]);
+        remove_old(&shared, caps::EMBEDDED_RETENTION_HOLD);
+        assert_eq!(start(&shared), 0);
+    }
+
+    #[test]
+    fn what_is_old_goes_when_the_log_has_been_open_for_a_while_and_not_with_the_first_record_after_a_pause() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = append_clock_ms();
+        let shared = appended(dir.path(), &[now - 9 * DAY_MS, now - 8 * DAY_MS, now - 6 * DAY_MS, now]);
+        let next = remove_old(&shared, Duration::ZERO);
+        assert_eq!((start(&shared), next), (0, caps::EMBEDDED_RETENTION_EVERY));
+        remove_old(&shared, caps::EMBEDDED_RETENTION_HOLD);
+        assert_eq!(start(&shared), 2);
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn append_times_do_not_go_back_when_the_clock_does() {
