@@ -3,6 +3,8 @@
 use crate::shard::Shard;
 use crate::snapshot::Snapshots;
 use playback::kernel::Parameters;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -24,8 +26,8 @@ pub(crate) struct Owned {
     pub(crate) snapshot_at: Instant,
     /// A snapshot that waits until the output before it is acknowledged.
     pub(crate) snapshot: Option<PendingSnapshot>,
-    /// Offset of the last snapshot.
-    pub(crate) saved: u64,
+    /// Offset of the last snapshot that was written; its writer sets it.
+    pub(crate) saved: Arc<AtomicU64>,
     /// When the last record came.
     pub(crate) last_record: Instant,
     /// When the last tick was appended.
@@ -45,18 +47,27 @@ pub(crate) struct PendingSnapshot {
 impl Owned {
     /// Makes a snapshot if one is due, there is something new in it, and the shard is quiet.
     pub(crate) fn snapshot_if_due(&mut self, snapshots: &Snapshots, every: Duration) {
+        if Instant::now() >= self.snapshot_at && self.snapshot.is_none() && self.snapshot_now(snapshots) {
+            self.snapshot_at = Instant::now() + every;
+        }
+    }
+
+    /// Makes a snapshot of where the shard is, if there is something new in it and it is quiet; says whether it did.
+    pub(crate) fn snapshot_now(&mut self, snapshots: &Snapshots) -> bool {
         let offset = self.shard.next_offset();
-        if self.snapshot.is_some()
-            || offset == self.saved
-            || !self.shard.is_quiet()
-            || Instant::now() < self.snapshot_at
-        {
-            return;
+        if offset == self.saved.load(Ordering::Relaxed) || !self.shard.is_quiet() {
+            return false;
         }
         self.shard.forget();
         let bytes = snapshots.encode(&self.shard);
         self.snapshot = Some(PendingSnapshot { offset, complete_to: self.shard.complete_to(), bytes });
-        (self.saved, self.snapshot_at) = (offset, Instant::now() + every);
+        true
+    }
+
+    /// Takes out the snapshot that waits, once the output before it is acknowledged.
+    pub(crate) fn take_snapshot(&mut self) -> Option<PendingSnapshot> {
+        let acknowledged = self.acknowledged;
+        self.snapshot.take_if(|pending| pending.complete_to <= acknowledged)
     }
 }
 
@@ -81,7 +92,7 @@ impl Restoring {
         Ok(Owned {
             partition,
             acknowledged: shard.complete_to(),
-            saved: offset,
+            saved: Arc::new(AtomicU64::new(offset)),
             shard,
             snapshot_at: now + self.snapshot_every / 2 + stagger,
             snapshot: None,

@@ -1,5 +1,7 @@
 //! Every maximum of this crate, in one place.
 
+use std::time::Duration;
+
 /// Records of an epoch at the most. Part of the definition of an epoch, and so of the fingerprint.
 pub(crate) const EPOCH_RECORDS: u64 = 4_096;
 
@@ -17,3 +19,6 @@ pub(crate) const SNAPSHOTS_KEPT: usize = 3;
 
 /// A snapshot unpacks to at most this many bytes.
 pub(crate) const SNAPSHOT_BYTES: u64 = 16 << 30;
+
+/// How long a processor that was told to stop takes to save its partitions: well within what an orchestrator waits.
+pub(crate) const SNAPSHOTS_AT_STOP: Duration = Duration::from_secs(5);

@@ -16,6 +16,8 @@ use service::{Component, Stop, TaskError};
 use sql::codec;
 use sql::partial::Partial;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -88,7 +90,9 @@ impl Worker {
             self.tick();
             self.report_progress(&mut consumer);
         }
-        self.acknowledge(0)
+        self.acknowledge(0)?;
+        self.save_at_stop();
+        Ok(())
     }
 
     /// Runs the views over the epochs that ended, and publishes one message for each.
@@ -132,24 +136,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes the snapshots whose output is acknowledged, beside the loop. One that fails is not missed.
+    /// Writes the snapshots whose output is acknowledged, beside the loop. After one that fails the next is tried in its
+    /// time, even if nothing comes any more.
     fn save(&mut self) {
         for owned in self.folding.shards.values_mut() {
             owned.snapshot_if_due(&self.snapshots, self.snapshot_every); // where no epoch ends any more
-            let acknowledged = owned.acknowledged;
-            let Some(pending) = owned.snapshot.take_if(|pending| pending.complete_to <= acknowledged) else { continue };
-            let PendingSnapshot { offset, bytes, .. } = pending;
-            let (snapshots, partition, length) = (self.snapshots.clone(), owned.partition, bytes.len());
-            self.runtime.spawn(async move {
-                let written = snapshots.write(partition, offset, bytes).await;
-                meters::snapshot(written.is_ok(), length);
-                match written {
-                    Ok(()) => tracing::debug!(partition, offset, bytes = length, "snapshot written"),
-                    Err(error) => {
-                        tracing::warn!(partition, offset, %error, "no snapshot, the next is tried in its time")
-                    }
-                }
-            });
+            if let Some(pending) = owned.take_snapshot() {
+                self.runtime.spawn(write(self.snapshots.clone(), owned.partition, pending, owned.saved.clone()));
+            }
+        }
+    }
+
+    /// Saves what can be saved now that all output is acknowledged, so that the next start need not read it again and does
+    /// not depend on the log having kept it.
+    fn save_at_stop(&mut self) {
+        let until = Instant::now() + caps::SNAPSHOTS_AT_STOP;
+        for owned in self.folding.shards.values_mut() {
+            owned.snapshot_now(&self.snapshots);
+            let Some(pending) = owned.take_snapshot() else { continue };
+            let left = until.saturating_duration_since(Instant::now());
+            let writing = write(self.snapshots.clone(), owned.partition, pending, owned.saved.clone());
+            let written = self.runtime.block_on(async { tokio::time::timeout(left, writing).await });
+            if written.is_err() {
+                tracing::warn!("not all partitions are saved: the next start reads more of the log");
+                return;
+            }
         }
     }
 
@@ -178,6 +189,21 @@ impl Worker {
             }
             owned.told = owned.acknowledged;
         }
+    }
+}
+
+/// Writes one snapshot, and notes in `saved` that it is there.
+async fn write(snapshots: Snapshots, partition: u32, pending: PendingSnapshot, saved: Arc<AtomicU64>) {
+    let PendingSnapshot { offset, bytes, .. } = pending;
+    let length = bytes.len();
+    let written = snapshots.write(partition, offset, bytes).await;
+    meters::snapshot(written.is_ok(), length);
+    match written {
+        Ok(()) => {
+            saved.fetch_max(offset, Ordering::Relaxed);
+            tracing::debug!(partition, offset, bytes = length, "snapshot written");
+        }
+        Err(error) => tracing::warn!(partition, offset, %error, "no snapshot, the next is tried in its time"),
     }
 }
 
