@@ -10,10 +10,10 @@ use folded::Folded;
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::model::{self, Logged, Random, RandomLog, differences, random_log};
-use playback::record::Record;
+use playback::record::{Record, RecordAd};
 
 const START: i64 = 1_763_683_200_000;
-const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// Folds a log and one tick after it, as far after it as points wait, in stretches of at most `stretch` records.
 fn fold(log: &[Logged], stretch: usize) -> (Folded, Kernel) {
@@ -194,9 +194,44 @@ fn a_point_waits_for_fifteen_later_reports_and_is_judged_at_the_sixteenth() {
 fn a_session_that_was_silent_for_longer_than_the_lateness_bound_begins_anew() {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
     kernel.report(&report(1, 5, true), START, &mut facts);
-    let day = 24 * 60 * MINUTE_MS;
-    let again = Record { event_time: START + day + 1, ..report(1, 5, true) };
-    kernel.report(&again, START + day + 1, &mut facts);
+    let silent_until = START + 5_000 + DAY_MS + 1;
+    let again = Record { event_time: silent_until, ..report(1, 5, true) };
+    kernel.report(&again, silent_until, &mut facts);
     let unique: i64 = facts.sessions.iter().map(|fact| fact.unique_ms).sum();
     assert_eq!((kernel.ledger().credited, unique), (2, 10_000));
+}
+
+/// A device's clock may be five minutes ahead, so a report may still be in time when the log has been silent for longer than
+/// the lateness bound.
+#[test]
+fn copies_of_reports_that_are_ahead_of_the_log_are_duplicates_until_they_are_late() {
+    let ad = RecordAd { impression_id: "i".into(), line_id: "l".into(), quartile: 1, ..RecordAd::default() };
+    // Two minutes before a day begins: what is ahead may lie in it.
+    let start = START - 120_000;
+    for ahead_ms in [0, 1, 119_999, 120_000, 240_000, 300_000] {
+        for behind_ms in [-1, 0, 1, 60_000, ahead_ms - 1, ahead_ms, ahead_ms + 1] {
+            let again = start + DAY_MS + behind_ms;
+            let at =
+                |record: Record, seq: u32, event_time: i64| Record { seq, event_time, received_at: start, ..record };
+            let interval = at(report(1, 5, true), 1, start + ahead_ms);
+            let impression = at(Record { ad: Some(ad.clone()), ..report(0, 0, false) }, 2, start + ahead_ms);
+            let more = Record { seq: 4, ..impression.clone() }; // the same impression, told once more
+            let first = Record { seq: 0, event_time: start, ..impression.clone() }; // on the day before
+            let records = [
+                (first, start),
+                (interval.clone(), start),
+                (impression.clone(), start),
+                (at(report(3, 3, false), 3, start), start + 1), // in the same session, not ahead
+                (interval, again),
+                (impression, again),
+                (more, again),
+            ];
+            let log: Vec<_> = records.into_iter().map(|(record, logged_at)| Logged { record, logged_at }).collect();
+            for stretch in [1, 7] {
+                let (folded, _) = fold(&log, stretch);
+                let found = differences(&model::run(&log, model::Parameters::default()), &folded.tables());
+                assert!(found.is_empty(), "{ahead_ms} ahead, {behind_ms} behind a day: {}", found.join("\n"));
+            }
+        }
+    }
 }

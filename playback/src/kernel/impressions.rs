@@ -24,8 +24,8 @@ struct Impression {
     measurable: bool,
     viewable: bool,
     quartile: u8,
-    /// Clock at its last report.
-    last_clock: i64,
+    /// The greatest clock and event time of its reports.
+    last_at: i64,
 }
 
 /// What an ad report says, and when.
@@ -62,13 +62,13 @@ impl Impressions {
             measurable: false,
             viewable: false,
             quartile: 0,
-            last_clock: report.clock,
+            last_at: report.clock,
         });
         now.hour = now.hour.min(hour);
         now.measurable |= ad.viewable_ms.is_some();
         now.viewable |= ad.viewable_ms.unwrap_or(0) >= VIEWABLE_MS;
         now.quartile = now.quartile.max(ad.quartile as u8);
-        now.last_clock = report.clock;
+        now.last_at = now.last_at.max(report.clock).max(report.event_time);
         let mut put = |impression: &Impression, sign: i64| {
             let others =
                 self.seen.iter().any(|seen| seen.line_id == impression.line_id && seen.day() == impression.day());
@@ -87,7 +87,7 @@ impl Impressions {
 
     /// Drops what no report that is not late can change, neither itself nor the reach of its day.
     pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
-        self.seen.retain(|seen| clock <= seen.last_clock.max(seen.day() + DAY_MS) + lateness_ms);
+        self.seen.retain(|seen| clock <= seen.last_at.max(seen.day() + DAY_MS) + lateness_ms);
     }
 }
 

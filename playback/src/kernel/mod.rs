@@ -23,7 +23,7 @@ use std::sync::Arc;
 use user::User;
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 1;
+pub const KERNEL_VERSION: u32 = 2;
 
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
@@ -127,7 +127,7 @@ impl Kernel {
     pub fn forget(&mut self) {
         let (clock, lateness_ms) = (self.clock, self.parameters.lateness_ms);
         self.users.retain(|_, user| {
-            user.sessions.retain(|session| clock - session.last_clock <= lateness_ms);
+            user.sessions.retain(|session| session.last_at >= clock - lateness_ms);
             user.forget_titles(clock - lateness_ms);
             user.impressions.forget(clock, lateness_ms);
             !user.is_empty()
@@ -247,7 +247,7 @@ fn open_user<'a>(
 fn open_session(user: &mut User, record: &Record, oldest: i64, strings: &mut Strings) -> usize {
     let known = user.find(&record.session_id, &record.video_id);
     if let Some(index) = known {
-        if user.sessions[index].last_clock < oldest {
+        if user.sessions[index].last_at < oldest {
             user.sessions[index] = Session::new(user.sessions[index].key.clone());
         }
         return index;

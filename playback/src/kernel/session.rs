@@ -18,8 +18,9 @@ type Label<T> = Option<(u32, T)>;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) key: Arc<SessionKey>,
-    /// Clock at its last accepted report.
-    pub(super) last_clock: i64,
+    /// The greatest clock and event time of its accepted reports: a device may be ahead of the log, and then a copy of its
+    /// report is in time for longer.
+    pub(super) last_at: i64,
     pub(super) heartbeats: u32,
     pub(super) sequence: Sequence,
     covered: Intervals,
@@ -50,7 +51,7 @@ impl Session {
     pub(super) fn new(key: Arc<SessionKey>) -> Session {
         Session {
             key,
-            last_clock: 0,
+            last_at: 0,
             heartbeats: 0,
             sequence: Sequence::default(),
             covered: Intervals::default(),
@@ -75,7 +76,7 @@ impl Session {
         clock: i64,
         facts: &mut Facts,
     ) -> Accepted {
-        self.last_clock = clock;
+        self.last_at = self.last_at.max(clock).max(record.event_time);
         self.heartbeats += 1;
         let said_territory = Territory::parse(&record.territory);
         keep_least(&mut self.device, record.seq, device);
