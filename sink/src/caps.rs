@@ -8,13 +8,14 @@ pub const FLUSH_ROWS: usize = 20_000;
 /// Rows per statement: what PostgreSQL and YugabyteDB both take well (more gained nothing, and holds locks longer).
 pub const ROWS_PER_STATEMENT: usize = 1_000;
 
-/// Messages per poll: between two polls nothing is flushed.
+/// Messages per poll: so many may wait in memory for their merge.
 pub const RECORDS_PER_POLL: usize = 32;
 
 /// How long a poll waits when nothing is due: how soon a stop is seen.
 pub const POLL_WAIT: Duration = Duration::from_millis(100);
 
-/// Epochs that may wait for a missing one, per partition: at one a second, a quarter of an hour.
+/// Epochs that wait for a missing one in memory, per partition: at one a second, a quarter of an hour. Those further on are
+/// read again.
 pub const WAITING_EPOCHS: usize = 1_024;
 
 /// Bytes of messages that may wait, per partition.
@@ -29,8 +30,11 @@ pub const QUICK_TRIES: u32 = 10;
 /// Pause between tries while the database is away.
 pub const AWAY_BACKOFF: Duration = Duration::from_secs(1);
 
-/// A transaction without an answer for this long is taken for lost, its outcome unknown.
+/// A transaction without an answer for this long is taken for lost, its outcome unknown; the next one is smaller.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a transaction of a single epoch, which cannot be smaller, may take in the end.
+pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(960);
 
 /// How long a connection may take to be made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 //! those that came too early; merges and writes nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use sql::partial::Partial;
 
@@ -19,6 +20,8 @@ pub struct Chain {
     /// Epochs ahead of the chain, by their first offset.
     waiting: BTreeMap<u64, Arrival>,
     waiting_bytes: usize,
+    /// What there was no room for; all of it is further on than what waits.
+    dropped: Option<Dropped>,
     /// Where the chain stood when it was last read back for a gap.
     read_back_at: Option<u64>,
 }
@@ -32,6 +35,17 @@ pub struct Arrival {
     pub bytes: usize,
     /// The epoch.
     pub partial: Partial,
+}
+
+/// Epochs that were let go: they are read again when those before them are in.
+#[derive(Debug, Clone, Copy)]
+struct Dropped {
+    /// First offset of the first of them.
+    from: u64,
+    /// Least offset of them on `partials`.
+    offset: u64,
+    /// Where `partials` ended when the first was let go, once that is known: a missing epoch is looked for up to there.
+    end: Option<u64>,
 }
 
 /// What a message is to the chain.
@@ -88,7 +102,15 @@ impl Chain {
     /// A chain that stands at `next`, to be read from `position` on `partials`.
     #[must_use]
     pub fn new(next: u64, fingerprint: String, position: u64) -> Chain {
-        Chain { next, fingerprint, position, waiting: BTreeMap::new(), waiting_bytes: 0, read_back_at: None }
+        Chain {
+            next,
+            fingerprint,
+            position,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            dropped: None,
+            read_back_at: None,
+        }
     }
 
     /// Takes a message: the epochs that can be merged now, in order.
@@ -116,15 +138,22 @@ impl Chain {
         Ok(ready)
     }
 
+    /// Keeps an epoch that is ahead; what there is no room for is let go, the farthest first.
     fn keep(&mut self, arrival: Arrival) {
-        let bytes = arrival.bytes;
-        let mut is_new = false;
-        self.waiting.entry(arrival.partial.from).or_insert_with(|| {
-            is_new = true;
-            arrival
-        });
-        if is_new {
-            self.waiting_bytes += bytes;
+        if self.dropped.is_some_and(|dropped| arrival.partial.from >= dropped.from) {
+            return; // its offset is greater than that of the first dropped
+        }
+        if let Entry::Vacant(place) = self.waiting.entry(arrival.partial.from) {
+            self.waiting_bytes += arrival.bytes;
+            place.insert(arrival);
+        }
+        while self.waiting.len() > caps::WAITING_EPOCHS
+            || (self.waiting_bytes > caps::WAITING_BYTES && self.waiting.len() > 1)
+        {
+            let Some((from, farthest)) = self.waiting.pop_last() else { return };
+            self.waiting_bytes -= farthest.bytes;
+            let dropped = self.dropped.get_or_insert(Dropped { from, offset: farthest.offset, end: None });
+            (dropped.from, dropped.offset) = (from, dropped.offset.min(farthest.offset));
         }
     }
 
@@ -145,10 +174,33 @@ impl Chain {
         Ok(None)
     }
 
-    /// Whether so much waits that the missing epoch must be looked for.
+    /// Where to read `partials` again: nothing waits any more, and what was let go has its turn.
+    pub fn read_again(&mut self) -> Option<u64> {
+        if !self.waiting.is_empty() {
+            return None;
+        }
+        self.position = self.dropped.take()?.offset;
+        Some(self.position)
+    }
+
+    /// Whether epochs were let go, and it is not known yet how far a missing one is to be looked for.
+    #[must_use]
+    pub fn wants_end(&self) -> bool {
+        self.dropped.is_some_and(|dropped| dropped.end.is_none())
+    }
+
+    /// Notes where `partials` ends.
+    pub fn note_end(&mut self, end: u64) {
+        if let Some(dropped) = &mut self.dropped {
+            dropped.end.get_or_insert(end);
+        }
+    }
+
+    /// Whether so much waits that there was no room for it, and the missing epoch was not to be found.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
-        self.waiting.len() > caps::WAITING_EPOCHS || self.waiting_bytes > caps::WAITING_BYTES
+        let is_at_end = |dropped: Dropped| dropped.end.is_some_and(|end| self.position >= end);
+        !self.waiting.is_empty() && self.dropped.is_some_and(is_at_end)
     }
 
     /// Remembers that a stuck chain is read back; the second time at the same place is the end.
@@ -169,7 +221,8 @@ impl Chain {
     /// Where to read on `partials` after a restart, so that nothing that waits is lost.
     #[must_use]
     pub fn resume_at(&self) -> u64 {
-        self.waiting.values().map(|arrival| arrival.offset).fold(self.position, u64::min)
+        let dropped = self.dropped.map(|dropped| dropped.offset);
+        self.waiting.values().map(|arrival| arrival.offset).chain(dropped).fold(self.position, u64::min)
     }
 
     /// Epochs that wait.
@@ -193,70 +246,5 @@ pub fn place(next: u64, from: u64, to: u64) -> Result<Place, ChainError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn arrival(offset: u64, from: u64, to: u64) -> Arrival {
-        let partial = Partial { from, to, fingerprint: "f".into(), ..Partial::default() };
-        Arrival { offset, bytes: 1, partial }
-    }
-
-    /// What each message of `script` (from, to) lets through, as from-offsets.
-    fn taken(script: &[(u64, u64)]) -> Result<Vec<Vec<u64>>, ChainError> {
-        let mut chain = Chain::new(0, String::new(), 0);
-        let messages = script.iter().enumerate();
-        messages
-            .map(|(offset, &(from, to))| {
-                let ready = chain.take(arrival(offset as u64, from, to))?;
-                Ok(ready.iter().map(|arrival| arrival.partial.from).collect())
-            })
-            .collect()
-    }
-
-    #[test]
-    fn epochs_are_taken_once_and_in_order_however_they_come() {
-        /// Epochs as they come, and those that are ready after each.
-        type Case<'a> = (&'a [(u64, u64)], &'a [&'a [u64]]);
-        let cases: &[Case<'_>] = &[
-            (&[(0, 5), (5, 9)], &[&[0], &[5]]),
-            (&[(0, 5), (0, 5), (5, 9), (0, 5)], &[&[0], &[], &[5], &[]]),
-            (&[(5, 9), (9, 10), (0, 5)], &[&[], &[], &[0, 5, 9]]),
-            (&[(0, 5), (9, 10), (9, 10), (5, 9), (9, 10)], &[&[0], &[], &[], &[5, 9], &[]]),
-        ];
-        for (script, expected) in cases {
-            assert_eq!(taken(script), Ok(expected.iter().map(|ready| ready.to_vec()).collect()), "{script:?}");
-        }
-    }
-
-    #[test]
-    fn an_overlap_and_another_fingerprint_stop_the_chain() {
-        assert_eq!(taken(&[(0, 5), (3, 9)]), Err(ChainError::Overlap { from: 3, to: 9, next: 5 }));
-        let mut chain = Chain::new(0, "other".into(), 0);
-        assert!(matches!(chain.take(arrival(0, 0, 1)), Err(ChainError::Fingerprint { .. })));
-    }
-
-    #[test]
-    fn a_chain_with_waiting_epochs_resumes_at_the_first_of_them() -> Result<(), ChainError> {
-        let mut chain = Chain::new(0, String::new(), 7);
-        chain.take(arrival(7, 5, 9))?;
-        chain.take(arrival(8, 9, 12))?;
-        assert_eq!(chain.resume_at(), 7);
-        chain.take(arrival(9, 0, 5))?;
-        assert_eq!((chain.resume_at(), chain.waiting()), (10, 0));
-        Ok(())
-    }
-
-    #[test]
-    fn a_gap_that_stays_after_reading_back_is_the_end() -> Result<(), ChainError> {
-        let mut chain = Chain::new(0, String::new(), 0);
-        for epoch in 1..=caps::WAITING_EPOCHS as u64 + 1 {
-            assert!(!chain.is_stuck());
-            chain.take(arrival(epoch, epoch, epoch + 1))?;
-        }
-        assert!(chain.is_stuck());
-        chain.note_read_back()?;
-        chain.reset(0, String::new(), 0);
-        assert!(matches!(chain.note_read_back(), Err(ChainError::Gap { next: 0, .. })));
-        Ok(())
-    }
-}
+#[path = "chain_tests.rs"]
+mod tests;

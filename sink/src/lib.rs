@@ -8,6 +8,7 @@ mod database;
 mod error;
 pub mod merge;
 mod meters;
+mod pace;
 mod progress;
 mod run;
 mod transaction;

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use deadpool_postgres::Pool;
 use service::{Component, Stop};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use topic::{Assignment, Position, Start};
 
 use crate::database::persistently;
-use crate::{DatabaseError, SinkError};
+use crate::{DatabaseError, SinkError, caps};
 
 /// One partition's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,11 @@ const READ: &str = "select partition, next_offset, fingerprint, partials_offset 
 
 /// The rows of `partitions`.
 pub(crate) async fn read(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Vec<Progress>, DatabaseError> {
+    let reading = timeout(caps::TRANSACTION_TIMEOUT, read_rows(pool, pipeline, partitions));
+    reading.await.unwrap_or(Err(DatabaseError::TimedOut))
+}
+
+async fn read_rows(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Vec<Progress>, DatabaseError> {
     let client = pool.get().await?;
     let numbers: Vec<i64> = partitions.iter().copied().map(i64::from).collect();
     client.execute(MAKE, &[&pipeline, &numbers]).await?;

@@ -1,7 +1,7 @@
 //! The sink's loop: poll, chain, merge, write. One thread, blocking; it waits for the database on the runtime's handle. This
 //! is the one place of the crate that reads a clock, and only to know when a flush is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use topic::{Consumer, Log, Record};
 
 use crate::chain::{Arrival, Chain};
 use crate::database::persistently;
+use crate::pace::Pace;
 use crate::progress::{self, Change, Changes, FromProgress, Progress};
 use crate::transaction::{self, Batch, Outcome, Range};
 use crate::{Settings, SinkError, caps, meters};
@@ -27,24 +28,12 @@ pub fn run(
     stop: Stop,
 ) -> Result<(), TaskError> {
     meters::describe();
-    let (log_component, database) = (readiness.component("sink_log"), readiness.component("sink_database"));
-    let changes = Changes::default();
-    let assignment = FromProgress {
-        pool: pool.clone(),
-        pipeline: settings.pipeline.clone(),
-        runtime: runtime.clone(),
-        database: database.clone(),
-        stop: stop.clone(),
-        changes: Arc::clone(&changes),
-    };
-    let consumer = log.consumer(&settings.partials_topic, &settings.group, Box::new(assignment))?;
-    let state =
-        State { settings, changes, chains: BTreeMap::new(), batch: Batch::default(), due: None, leaving: false };
-    Sink { consumer, state, pool, runtime, database, log: log_component, stop }.run()?;
+    Sink::open(log, pool, settings, runtime, &readiness, stop, caps::TRANSACTION_TIMEOUT)?.run()?;
     Ok(())
 }
 
 struct Sink {
+    source: Log,
     consumer: Consumer,
     state: State,
     pool: Pool,
@@ -52,9 +41,45 @@ struct Sink {
     database: Component,
     log: Component,
     stop: Stop,
+    /// How long a transaction may take at first.
+    patience: Duration,
 }
 
 impl Sink {
+    /// Joins the group; nothing is read yet.
+    fn open(
+        log: Log,
+        pool: Pool,
+        settings: Settings,
+        runtime: Handle,
+        readiness: &Readiness,
+        stop: Stop,
+        patience: Duration,
+    ) -> Result<Sink, SinkError> {
+        let (log_component, database) = (readiness.component("sink_log"), readiness.component("sink_database"));
+        let changes = Changes::default();
+        let assignment = FromProgress {
+            pool: pool.clone(),
+            pipeline: settings.pipeline.clone(),
+            runtime: runtime.clone(),
+            database: database.clone(),
+            stop: stop.clone(),
+            changes: Arc::clone(&changes),
+        };
+        let consumer = log.consumer(&settings.partials_topic, &settings.group, Box::new(assignment))?;
+        let state = State {
+            pace: Pace { rows: settings.flush_rows, patience },
+            settings,
+            changes,
+            chains: BTreeMap::new(),
+            ready: VecDeque::new(),
+            batch: Batch::default(),
+            due: None,
+            leaving: false,
+        };
+        Ok(Sink { source: log, consumer, state, pool, runtime, database, log: log_component, stop, patience })
+    }
+
     fn run(&mut self) -> Result<(), SinkError> {
         while !self.stop.is_requested() {
             let mut failure = None;
@@ -71,7 +96,8 @@ impl Sink {
             }
             failure.map_or(Ok(()), Err)?;
             self.state.follow_assignment();
-            if self.state.note_stuck()? {
+            self.merge_ready()?;
+            if self.look_for_missing()? {
                 self.rebuild()?;
             } else if self.state.is_due() {
                 self.flush()?;
@@ -80,19 +106,69 @@ impl Sink {
         self.flush()
     }
 
+    /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that
+    /// and those of one epoch.
+    fn merge_ready(&mut self) -> Result<(), SinkError> {
+        while let Some((partition, arrival)) = self.state.ready.pop_front() {
+            self.state.merge(partition, arrival)?;
+            if self.state.batch.merged.rows() >= self.state.pace.rows {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends chains back to the epochs they let go. True: an epoch is missing, and perhaps `progress` knows of it; an error
+    /// when it was missing after that too.
+    fn look_for_missing(&mut self) -> Result<bool, SinkError> {
+        let mut is_stuck = false;
+        for (&partition, chain) in &mut self.state.chains {
+            if let Some(offset) = chain.read_again() {
+                tracing::info!(partition, offset, "the missing epoch came; reading on from the first that had no room");
+                self.consumer.seek(partition, offset)?;
+            } else if chain.wants_end() {
+                let ends = self.runtime.block_on(self.source.end_offsets(&self.state.settings.partials_topic))?;
+                chain.note_end(ends.get(partition as usize).copied().unwrap_or(0));
+                tracing::warn!(partition, waiting = chain.waiting(), "an epoch is missing; looking for it further on");
+            }
+            if chain.is_stuck() {
+                let offset = chain.resume_at();
+                chain.note_read_back().map_err(|source| SinkError::Chain { partition, offset, source })?;
+                tracing::warn!(partition, waiting = chain.waiting(), "an epoch is missing; reading partials again");
+                is_stuck = true;
+            }
+        }
+        Ok(is_stuck)
+    }
+
     /// Writes the batch, if there is one; starts over from `progress` when somebody else was faster.
     fn flush(&mut self) -> Result<(), SinkError> {
         if self.state.batch.ranges.is_empty() {
             return Ok(());
         }
         self.state.place_positions();
+        let pace = self.state.pace;
         let (started, batch) = (Instant::now(), std::mem::take(&mut self.state.batch));
         self.state.due = None;
         self.state.leaving = false;
         let pipeline = &self.state.settings.pipeline;
-        let writing = transaction::write(&self.pool, pipeline, &batch, &self.database, &self.stop);
+        let writing = transaction::write(&self.pool, pipeline, &batch, &self.database, &self.stop, pace.patience);
         match self.runtime.block_on(writing)? {
-            None => return Ok(()),
+            None => {
+                self.state.ready.clear(); // it would begin behind what is lost here
+                return Ok(());
+            }
+            Some(Outcome::TimedOut) => {
+                counter!(meters::TRANSACTIONS, "outcome" => "timed_out").increment(1);
+                self.state.pace = pace.slower(&batch);
+                let (rows, next) = (batch.merged.rows(), self.state.pace);
+                tracing::warn!(
+                    rows,
+                    ?next,
+                    "a transaction took too long; starting over from progress with a smaller one"
+                );
+                return self.rebuild();
+            }
             Some(Outcome::Outrun) => {
                 counter!(meters::TRANSACTIONS, "outcome" => "outrun").increment(1);
                 tracing::info!(partitions = batch.ranges.len(), "another sink was faster; starting over from progress");
@@ -100,6 +176,7 @@ impl Sink {
             }
             Some(Outcome::Committed) => {}
         }
+        self.state.pace = pace.faster(self.state.settings.flush_rows, self.patience);
         counter!(meters::TRANSACTIONS, "outcome" => "committed").increment(1);
         counter!(meters::ROWS).increment(batch.merged.rows() as u64);
         histogram!(meters::WRITE_SECONDS).record(started.elapsed().as_secs_f64());
@@ -118,6 +195,7 @@ impl Sink {
     /// Drops what is merged, and reads again from where the tables are.
     fn rebuild(&mut self) -> Result<(), SinkError> {
         self.state.batch = Batch::default();
+        self.state.ready.clear();
         self.state.due = None;
         self.state.leaving = false;
         let partitions: Vec<u32> = self.state.chains.keys().copied().collect();
@@ -143,7 +221,10 @@ struct State {
     settings: Settings,
     changes: Changes,
     chains: BTreeMap<u32, Chain>,
+    /// Epochs whose turn it is, with their partitions; empty before each poll.
+    ready: VecDeque<(u32, Arrival)>,
     batch: Batch,
+    pace: Pace,
     /// When the batch must be written.
     due: Option<Instant>,
     /// Whether the batch holds a partition that was taken away: written at once, for whoever has it now.
@@ -170,9 +251,7 @@ impl State {
         if ready.is_empty() && chain.waiting() == 0 {
             counter!(meters::REPEATS).increment(1);
         }
-        for arrival in ready {
-            self.merge(partition, arrival)?;
-        }
+        self.ready.extend(ready.into_iter().map(|arrival| (partition, arrival)));
         Ok(())
     }
 
@@ -189,6 +268,7 @@ impl State {
             .entry(partition)
             .and_modify(|merged| *merged = Range { from: merged.from, ..range.clone() })
             .or_insert(range);
+        self.batch.epochs += 1;
         counter!(meters::EPOCHS).increment(1);
         self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(self.settings.flush_ms));
         Ok(())
@@ -202,6 +282,7 @@ impl State {
                 Change::Assigned(row) => self.assign(row),
                 Change::Revoked(partition) => {
                     self.chains.remove(&partition);
+                    self.ready.retain(|(of, _)| *of != partition); // whoever has it now reads them
                     self.leaving |= self.batch.ranges.contains_key(&partition);
                 }
             }
@@ -216,31 +297,18 @@ impl State {
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 
-    /// Whether a chain waits for too much; an error when reading back has not helped it.
-    fn note_stuck(&mut self) -> Result<bool, SinkError> {
-        let mut is_stuck = false;
-        for (&partition, chain) in self.chains.iter_mut().filter(|(_, chain)| chain.is_stuck()) {
-            let offset = chain.resume_at();
-            chain.note_read_back().map_err(|source| SinkError::Chain { partition, offset, source })?;
-            tracing::warn!(partition, waiting = chain.waiting(), "an epoch is missing; reading partials again");
-            is_stuck = true;
-        }
-        Ok(is_stuck)
-    }
-
     /// Notes for each partition of the batch where it would be read on.
     fn place_positions(&mut self) {
         for (partition, range) in &mut self.batch.ranges {
             if let Some(chain) = self.chains.get(partition) {
-                range.partials_offset = chain.resume_at();
+                let ready = self.ready.iter().filter(|(of, _)| of == partition).map(|(_, arrival)| arrival.offset);
+                range.partials_offset = ready.fold(chain.resume_at(), u64::min);
             }
         }
     }
 
     fn is_due(&self) -> bool {
-        self.leaving
-            || self.batch.merged.rows() >= self.settings.flush_rows
-            || self.due.is_some_and(|due| due <= Instant::now())
+        self.leaving || self.batch.merged.rows() >= self.pace.rows || self.due.is_some_and(|due| due <= Instant::now())
     }
 
     /// How long a poll may wait.
@@ -248,3 +316,7 @@ impl State {
         self.due.map_or(caps::POLL_WAIT, |due| due.saturating_duration_since(Instant::now()).min(caps::POLL_WAIT))
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

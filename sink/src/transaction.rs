@@ -1,14 +1,16 @@
 //! One batch into the tables, or not at all. It begins by moving `next_offset` of each of its partitions from where the batch
 //! begins to where it ends: whoever comes second finds no row and writes nothing.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use deadpool_postgres::{Pool, Transaction};
 use service::{Component, Stop};
 use sql::partial::Ledger;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{CancelToken, NoTls};
 
 use crate::database::persistently;
 use crate::merge::{Merged, MergedTable};
@@ -20,6 +22,8 @@ pub(crate) struct Batch {
     /// By partition, which is also the order in which their rows are locked.
     pub(crate) ranges: BTreeMap<u32, Range>,
     pub(crate) merged: Merged,
+    /// Epochs in it: one alone cannot be split.
+    pub(crate) epochs: usize,
 }
 
 /// Epochs of one partition, end to end.
@@ -40,6 +44,8 @@ pub(crate) enum Outcome {
     Committed,
     /// Somebody else has moved `next_offset`: nothing was written.
     Outrun,
+    /// There was no answer in time: only `progress` knows whether it was written.
+    TimedOut,
 }
 
 /// The guard. Nothing weaker will do: "not behind" instead of "equal" counts a range twice.
@@ -48,21 +54,25 @@ const ADVANCE: &str = "update watchbeat.progress set next_offset = $4, clock = g
     late = $15, ad = $16, updated_at = now()
     where pipeline = $1 and partition = $2 and next_offset = $3 and fingerprint in ('', $6)";
 
-/// Writes the batch, through whatever passes by itself; `None` when told to stop while the database is away.
+/// Writes the batch, through whatever passes by itself; `None` when told to stop while the database is away. A try that takes
+/// longer than `patience` is not repeated: the same again would take as long.
 pub(crate) async fn write(
     pool: &Pool,
     pipeline: &str,
     batch: &Batch,
     database: &Component,
     stop: &Stop,
+    patience: Duration,
 ) -> Result<Option<Outcome>, DatabaseError> {
     // A COMMIT without an answer may be in the tables: the guard then says that somebody was here, and it may be we.
     let in_doubt = Cell::new(false);
     persistently("writing a batch", database, stop, async || {
-        let committing = Cell::new(false);
-        let tried = match timeout(caps::TRANSACTION_TIMEOUT, attempt(pool, pipeline, batch, &committing)).await {
-            Ok(tried) => tried,
-            Err(_) => Err(DatabaseError::TimedOut),
+        let (committing, running) = (Cell::new(false), OnceCell::new());
+        let Ok(tried) = timeout(patience, attempt(pool, pipeline, batch, &committing, &running)).await else {
+            if let Some(running) = running.get() {
+                cancel(running).await;
+            }
+            return Ok(Outcome::TimedOut);
         };
         if tried.is_err() && committing.get() {
             in_doubt.set(true);
@@ -75,14 +85,26 @@ pub(crate) async fn write(
     .await
 }
 
+/// Ends the statement that took too long, so that it holds no locks against the next try. Without an answer the server ends it
+/// when it finds the connection gone.
+async fn cancel(running: &CancelToken) {
+    match timeout(caps::CONNECT_TIMEOUT, running.cancel_query(NoTls)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the statement that took too long could not be ended"),
+        Err(_) => tracing::debug!("the database did not answer that it ended the statement that took too long"),
+    }
+}
+
 /// One try. Dropping the transaction rolls it back.
 async fn attempt(
     pool: &Pool,
     pipeline: &str,
     batch: &Batch,
     committing: &Cell<bool>,
+    running: &OnceCell<CancelToken>,
 ) -> Result<Outcome, DatabaseError> {
     let mut client = pool.get().await?;
+    running.get_or_init(|| client.cancel_token());
     let transaction = client.transaction().await?;
     for (partition, range) in &batch.ranges {
         if !advance(&transaction, pipeline, *partition, range).await? {

@@ -1,0 +1,30 @@
+//! How the size of transactions follows what the database can do: the same batch again after a time-out would time out again.
+
+use std::time::Duration;
+
+use crate::caps;
+use crate::transaction::Batch;
+
+/// How much a transaction takes on, and how long it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Merged rows at which it is written.
+    pub(crate) rows: usize,
+    /// How long that may take.
+    pub(crate) patience: Duration,
+}
+
+impl Pace {
+    /// After `batch` took too long: half of it; what cannot be halved gets more time.
+    pub(crate) fn slower(self, batch: &Batch) -> Pace {
+        match batch.epochs {
+            0 | 1 => Pace { patience: (self.patience * 2).min(caps::LONGEST_TRANSACTION), ..self },
+            _ => Pace { rows: (batch.merged.rows() / 2).max(1), ..self },
+        }
+    }
+
+    /// After a transaction that was in time: twice as much, up to what it was at first.
+    pub(crate) fn faster(self, rows: usize, patience: Duration) -> Pace {
+        Pace { rows: self.rows.saturating_mul(2).min(rows), patience }
+    }
+}
