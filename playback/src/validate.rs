@@ -1,11 +1,14 @@
 //! The bounds of a report, checked in one place for both forms: JSON and Protobuf become an [`Unchecked`]
-//! report first, and only [`Unchecked::check`] makes a [`Heartbeat`] of it.
+//! report first, and only [`Unchecked::check`] makes a [`Heartbeat`] of it. The same bounds tell a record of ours from one that
+//! somebody else put on the log: [`is_ours`].
 
 use crate::heartbeat::{Ad, Heartbeat, Played, State};
+use crate::record::{Record, RecordAd};
 use crate::rejection::{Code, Rejection};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+const SITE_CHARS: usize = 64;
 const SESSION_ID_CHARS: usize = 64;
 const USER_ID_CHARS: usize = 128;
 const VIDEO_ID_CHARS: usize = 128;
@@ -24,6 +27,9 @@ const VIEWABLE_MS: RangeInclusive<i64> = 0..=600_000;
 const OLDEST_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// How far a device's clock may be ahead.
 const AHEAD_MS: i64 = 5 * 60 * 1_000;
+/// Times that a gateway's clock may show: so far from 1970 that no time computed from one is before it, up to the year 9999.
+const RECEIVED_AT: RangeInclusive<i64> = 864_000_000..=253_402_300_799_999;
+const STATE: RangeInclusive<i32> = State::Playing as i32..=State::Error as i32;
 
 /// A report whose fields have the right types and nothing more; `None` is absent.
 #[derive(Debug, Default)]
@@ -107,6 +113,48 @@ impl UncheckedAd<'_> {
             viewable_ms: optional(self.viewable_ms, VIEWABLE_MS, Code::AdViewableInvalid)?,
         })
     }
+}
+
+/// Whether a record that came off the log is one that a gateway can have put there. Nothing behind this checks again.
+pub fn is_ours(record: &Record) -> bool {
+    let ids = [
+        (&record.site, SITE_CHARS),
+        (&record.user_id, USER_ID_CHARS),
+        (&record.session_id, SESSION_ID_CHARS),
+        (&record.video_id, VIDEO_ID_CHARS),
+    ];
+    let numbers = [
+        (record.seq, &SEQ),
+        (record.position_ms, &POSITION_MS),
+        (record.from_ms.unwrap_or(0), &POSITION_MS),
+        (record.rate(), &RATE_THOUSANDTHS),
+    ];
+    let played = match record.from_ms {
+        Some(_) => PLAYED_MS.contains(&record.played_ms.into()),
+        None => record.played_ms == 0,
+    };
+    ids.into_iter().all(|(id, longest)| is_id(id, longest))
+        && numbers.into_iter().all(|(number, bounds)| bounds.contains(&number.into()))
+        && played
+        && RECEIVED_AT.contains(&record.received_at)
+        && is_near(record.event_time, record.received_at)
+        && STATE.contains(&record.state)
+        && (record.duration_ms == 0 || DURATION_MS.contains(&record.duration_ms.into()))
+        && (record.territory.is_empty() || is_territory(&record.territory))
+        && (record.device.is_empty() || is_device(&record.device))
+        && record.ad.as_ref().is_none_or(is_our_ad)
+}
+
+fn is_our_ad(ad: &RecordAd) -> bool {
+    is_id(&ad.impression_id, AD_ID_CHARS)
+        && is_id(&ad.line_id, AD_ID_CHARS)
+        && (ad.creative_id.is_empty() || is_id(&ad.creative_id, AD_ID_CHARS))
+        && QUARTILE.contains(&ad.quartile.into())
+        && ad.viewable_ms.is_none_or(|viewable_ms| VIEWABLE_MS.contains(&viewable_ms.into()))
+}
+
+fn is_near(event_time: i64, received_at: i64) -> bool {
+    (received_at.saturating_sub(OLDEST_MS)..=received_at.saturating_add(AHEAD_MS)).contains(&event_time)
 }
 
 /// The event time on the gateway's clock: how long ago it was by the device's own clock, before now.

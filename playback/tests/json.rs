@@ -4,7 +4,9 @@
 use expect_test::{Expect, expect};
 use playback::heartbeat::{Ad, Heartbeat, Played, State};
 use playback::json;
+use playback::record::Record;
 use playback::rejection::Code;
+use playback::validate::is_ours;
 use proptest::prelude::*;
 
 const RECEIVED_AT: i64 = 1_750_000_000_000;
@@ -29,10 +31,13 @@ fn report(changes: &[(&str, &str)]) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-/// The code a report is refused with, or `ok`.
+/// The code a report is refused with, or `ok`; what is taken must be a record of ours behind the log too.
 fn verdict(raw: &str) -> &'static str {
     match json::heartbeat(raw, RECEIVED_AT) {
-        Ok(_) => "ok",
+        Ok(heartbeat) => {
+            assert!(is_ours(&Record::new("default", heartbeat)), "{raw}");
+            "ok"
+        }
         Err(rejection) => {
             assert!(!rejection.detail.contains("user-1"), "a detail names the user: {}", rejection.detail);
             rejection.code.as_str()

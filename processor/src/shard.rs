@@ -6,6 +6,7 @@ use crate::partials::ClosedEpoch;
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::record::{Record, TICK};
+use playback::validate::is_ours;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,7 @@ pub enum Folded {
     Taken,
     /// It belongs on the late topic.
     Late,
-    /// It is no record of ours; counted as a tick, so that one foreign record does not stop a partition for good.
+    /// It is no record of ours, or says what none of ours can; counted as a tick, so that one foreign record does not stop a partition for good.
     Unreadable,
 }
 
@@ -121,13 +122,14 @@ impl Shard {
             Folded::Taken
         } else {
             self.record.clear();
-            match self.record.merge(value) {
-                Ok(()) if self.kernel.report(&self.record, logged_at, &mut self.facts) => Folded::Late,
-                Ok(()) => Folded::Taken,
-                Err(_) => {
-                    self.kernel.tick(logged_at, &mut self.facts);
-                    Folded::Unreadable
-                }
+            let is_ours = self.record.merge(value).is_ok() && is_ours(&self.record);
+            if !is_ours {
+                self.kernel.tick(logged_at, &mut self.facts);
+                Folded::Unreadable
+            } else if self.kernel.report(&self.record, logged_at, &mut self.facts) {
+                Folded::Late
+            } else {
+                Folded::Taken
             }
         };
         let clock = self.kernel.clock();

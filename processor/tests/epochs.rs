@@ -3,7 +3,7 @@
 
 use expect_test::{Expect, expect};
 use playback::kernel::Parameters;
-use playback::record::{Record, TICK};
+use playback::record::{Record, RecordAd, TICK};
 use processor::shard::{Folded, Shard};
 use prost::Message;
 
@@ -97,4 +97,44 @@ fn a_record_that_is_no_heartbeat_is_counted_as_a_tick_and_a_missing_one_stops_th
     assert_eq!(shard.fold(0, START, b"\xff\xffnonsense").unwrap(), Folded::Unreadable);
     let error = shard.fold(2, START, &report(0)).unwrap_err().to_string();
     assert!(error.contains("offset 2 instead of 1"), "{error}");
+}
+
+#[test]
+fn a_record_that_no_gateway_can_have_written_is_counted_as_a_tick_and_the_partition_goes_on() {
+    type Breakage = fn(&mut Record);
+    let breakages: &[(&str, Breakage)] = &[
+        ("event time far ahead", |record| record.event_time = 1 << 60),
+        ("both times far ahead", |record| (record.event_time, record.received_at) = (1 << 60, 1 << 60)),
+        ("event time before 1970", |record| (record.event_time, record.received_at) = (-1, 0)),
+        ("event time too old", |record| record.event_time -= 7 * 86_400_000 + 1),
+        ("NUL in the device", |record| record.device = "a\0b".into()),
+        ("NUL in the user", |record| record.user_id = "a\0b".into()),
+        ("no site", |record| record.site.clear()),
+        ("no video", |record| record.video_id.clear()),
+        ("seq", |record| record.seq = u32::MAX),
+        ("position", |record| record.position_ms = u32::MAX),
+        ("from", |record| record.from_ms = Some(u32::MAX)),
+        ("played", |record| record.played_ms = u32::MAX),
+        ("played without from", |record| record.from_ms = None),
+        ("rate", |record| record.rate_thousandths = u32::MAX),
+        ("duration", |record| record.duration_ms = 1),
+        ("state", |record| record.state = 6),
+        ("territory", |record| record.territory = "de".into()),
+        ("ad without ids", |record| record.ad = Some(RecordAd::default())),
+    ];
+    let mut shard = Shard::new(0, 1_000, Parameters::default());
+    let mut offset = 0;
+    let mut fold = |value: &[u8]| {
+        offset += 1;
+        shard.fold(offset - 1, START, value).unwrap()
+    };
+    for (name, breakage) in breakages {
+        let mut record = Record::decode(report(1).as_slice()).unwrap();
+        breakage(&mut record);
+        assert_eq!(fold(&record.encode_to_vec()), Folded::Unreadable, "{name}");
+    }
+    assert_eq!(fold(&report(1)), Folded::Taken);
+    let mut ticks = None;
+    shard.cut(START + 1_000, |epoch, _| ticks = Some((epoch.ledger.ticks, epoch.ledger.credited)));
+    assert_eq!(ticks, Some((breakages.len() as u64, 1)));
 }
