@@ -235,3 +235,83 @@ fn copies_of_reports_that_are_ahead_of_the_log_are_duplicates_until_they_are_lat
         }
     }
 }
+
+/// All viewers of a log as one, as when a player says "guest" for everybody.
+fn as_one_user(log: &mut [Logged]) {
+    for logged in log {
+        logged.record.site = "default".into();
+        logged.record.session_id = format!("{}-{}", logged.record.user_id, logged.record.session_id);
+        logged.record.user_id = "guest".into();
+    }
+}
+
+#[test]
+fn a_user_with_many_sessions_titles_and_impressions_is_counted_like_any_other() {
+    for seed in 0..12 {
+        let mut log = random_log(RandomLog { seed, reports: 4_000, start: START, outage: seed % 2 == 0 });
+        as_one_user(&mut log);
+        for (number, logged) in log.iter_mut().enumerate() {
+            if let Some(ad) = &mut logged.record.ad {
+                ad.impression_id = format!("{}-{}", ad.impression_id, number % 50);
+            }
+        }
+        let expected = model::run(&log, model::Parameters::default());
+        for stretch in [7, 4_000] {
+            let (folded, _) = fold(&log, stretch);
+            let found = differences(&expected, &folded.tables());
+            assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn reach_follows_impressions_that_move_to_the_day_before_among_many_others() {
+    let others = (0..20).map(|number| (format!("o{number}"), "other", 1));
+    let moving = [("i", 10), ("j", 20), ("i", -10), ("k", -15), ("j", -20)];
+    let told = others.chain(moving.map(|(id, at)| (id.to_owned(), "l", at)));
+    let log: Vec<_> = (0..)
+        .zip(told)
+        .map(|(seq, (impression_id, line, at))| {
+            let ad = RecordAd { impression_id, line_id: line.into(), ..RecordAd::default() };
+            let event_time = START + at * 1_000;
+            Logged { record: Record { ad: Some(ad), event_time, ..report(seq, 0, false) }, logged_at: START + 60_000 }
+        })
+        .collect();
+    for end in 20..=log.len() {
+        let (folded, _) = fold(&log[..end], 1);
+        let found = differences(&model::run(&log[..end], model::Parameters::default()), &folded.tables());
+        assert!(found.is_empty(), "the first {end}: {}", found.join("\n"));
+    }
+}
+
+/// However often memory is freed and state restored between, the facts are the same, one by one.
+#[test]
+fn facts_do_not_depend_on_when_the_kernel_forgets_or_is_restored() {
+    for seed in 0..6 {
+        let mut log = random_log(RandomLog { seed, reports: 600, start: START, outage: false });
+        as_one_user(&mut log);
+        let mut later = log.clone();
+        for day in 1..=3 {
+            // The same sessions, titles and impressions come back after a day, just within and just beyond every bound.
+            log.extend(later.iter_mut().map(|logged| {
+                logged.record.event_time += DAY_MS + day * 977_000;
+                logged.logged_at += DAY_MS + day * 977_000;
+                logged.record.seq += 10_000;
+                logged.clone()
+            }));
+        }
+        let (mut kernel, mut straight) = (Kernel::new(Parameters::default()), Facts::default());
+        let (mut other, mut resumed) = (Kernel::new(Parameters::default()), Facts::default());
+        for (number, logged) in log.iter().enumerate() {
+            kernel.report(&logged.record, logged.logged_at, &mut straight);
+            other.report(&logged.record, logged.logged_at, &mut resumed);
+            if number % 11 == 0 {
+                other.forget();
+            }
+            if number % 101 == 0 {
+                other = postcard::from_bytes(&postcard::to_stdvec(&other).unwrap()).unwrap();
+            }
+        }
+        assert!(straight == resumed, "seed {seed}");
+    }
+}

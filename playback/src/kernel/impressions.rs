@@ -1,9 +1,12 @@
 //! Impressions of one user: what is known of each showing of an ad, and which lines reached the user on which day.
 
+use super::list::{self, Key, List, SHORT};
 use crate::credit::VIEWABLE_MS;
 use crate::facts::{Facts, ImpressionFact};
 use crate::record::RecordAd;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -12,8 +15,15 @@ const DAY_MS: i64 = 86_400_000;
 /// The impressions of one user of one site that a report may still change.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Impressions {
-    seen: Vec<Impression>,
+    seen: List<Impression>,
+    /// The clock's day when it was last looked for what to forget.
+    day: i64,
+    /// How many impressions each line has on each day, while there are many; no part of the state.
+    #[serde(skip)]
+    reach: Option<Box<Reach>>,
 }
+
+type Reach = FxHashMap<(Arc<str>, i64), u32>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Impression {
@@ -50,13 +60,17 @@ impl Impressions {
         line_id: Arc<str>,
         facts: &mut Facts,
     ) {
-        self.forget(report.clock, report.lateness_ms);
+        if self.day != day_of(report.clock) {
+            self.forget(report.clock, report.lateness_ms);
+            self.day = day_of(report.clock);
+        }
         let ad = report.ad;
         let hour = report.event_time - report.event_time.rem_euclid(HOUR_MS);
-        let known = self.seen.iter().position(|seen| *seen.impression_id == *ad.impression_id);
-        let before = known.map(|index| self.seen.swap_remove(index));
+        let id = ad.impression_id.as_str();
+        let known = self.seen.find(|impression| impression.text(id), |seen| *seen.impression_id == *id);
+        let before = known.map(|index| self.seen[index].clone());
         let mut now = before.clone().unwrap_or(Impression {
-            impression_id: ad.impression_id.as_str().into(),
+            impression_id: id.into(),
             line_id,
             hour,
             measurable: false,
@@ -70,9 +84,8 @@ impl Impressions {
         now.quartile = now.quartile.max(ad.quartile as u8);
         now.last_at = now.last_at.max(report.clock).max(report.event_time);
         let mut put = |impression: &Impression, sign: i64| {
-            let others =
-                self.seen.iter().any(|seen| seen.line_id == impression.line_id && seen.day() == impression.day());
-            facts.impressions.push(impression.fact(site, user_id, sign, !others));
+            let alone = !self.has_others(impression, known);
+            facts.impressions.push(impression.fact(site, user_id, sign, alone));
         };
         match &before {
             Some(before) if before.counts_like(&now) => {}
@@ -82,18 +95,72 @@ impl Impressions {
             }
             None => put(&now, 1),
         }
-        self.seen.push(now);
+        self.keep(known, now);
     }
 
-    /// Drops what no report that is not late can change, neither itself nor the reach of its day.
+    /// Whether the user has other impressions of the line and day of this one; `known` is its number, if it has one.
+    fn has_others(&mut self, impression: &Impression, known: Option<usize>) -> bool {
+        if self.seen.len() <= SHORT {
+            let is_other =
+                |(index, seen): (usize, &Impression)| Some(index) != known && seen.place() == impression.place();
+            return self.seen.iter().enumerate().any(is_other);
+        }
+        let reach = self.reach.get_or_insert_with(|| {
+            let mut reach = Reach::default();
+            self.seen.iter().for_each(|seen| *reach.entry(seen.place()).or_default() += 1);
+            Box::new(reach)
+        });
+        let is_itself = known.is_some_and(|index| self.seen[index].place() == impression.place());
+        reach.get(&impression.place()).is_some_and(|count| *count > u32::from(is_itself))
+    }
+
+    /// Puts an impression in the place it has, or behind the others.
+    fn keep(&mut self, known: Option<usize>, now: Impression) {
+        if let Some(reach) = &mut self.reach {
+            *reach.entry(now.place()).or_default() += 1;
+            if let Some(index) = known
+                && let Entry::Occupied(mut count) = reach.entry(self.seen[index].place())
+            {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+        match known {
+            Some(index) => self.seen[index] = now,
+            None => drop(self.seen.push(now)),
+        }
+    }
+
+    /// Drops what no report that is not late can change, neither itself nor the reach of its day. By whole days of the
+    /// clock, so that it has no effect when within a day it is done.
     pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
-        self.seen.retain(|seen| clock <= seen.last_at.max(seen.day() + DAY_MS) + lateness_ms);
+        let today = day_of(clock);
+        if self.seen.retain(|seen| today <= day_of(seen.last_at.max(seen.day() + DAY_MS) + lateness_ms)) {
+            self.reach = None;
+        }
+    }
+}
+
+fn day_of(at: i64) -> i64 {
+    at - at.rem_euclid(DAY_MS)
+}
+
+impl list::Entry for Impression {
+    fn feed(&self, key: &mut Key) {
+        key.text(&self.impression_id);
     }
 }
 
 impl Impression {
     fn day(&self) -> i64 {
-        self.hour - self.hour.rem_euclid(DAY_MS)
+        day_of(self.hour)
+    }
+
+    /// Where it counts for reach.
+    fn place(&self) -> (Arc<str>, i64) {
+        (self.line_id.clone(), self.day())
     }
 
     fn counts_like(&self, other: &Impression) -> bool {

@@ -5,6 +5,7 @@
 //! is cut. Nothing here reads a clock: time is what [`Kernel::advance`] was told.
 
 mod impressions;
+mod list;
 mod sequence;
 mod session;
 mod user;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use user::User;
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 2;
+pub const KERNEL_VERSION: u32 = 3;
 
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
@@ -258,8 +259,7 @@ fn open_session(user: &mut User, record: &Record, oldest: i64, strings: &mut Str
         session_id: record.session_id.as_str().into(),
         video_id: intern(strings, &record.video_id),
     };
-    user.sessions.push(Session::new(Arc::new(key)));
-    user.sessions.len() - 1
+    user.sessions.push(Session::new(Arc::new(key)))
 }
 
 /// One copy of each string that many sessions share.

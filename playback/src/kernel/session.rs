@@ -1,5 +1,6 @@
 //! One session: its sums, its union, and the facts that each change of them puts out.
 
+use super::list::{Entry, Key};
 use super::sequence::{Sequence, Waiting};
 use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, VIEW_MS, judge_interval, judge_point};
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
@@ -45,6 +46,13 @@ pub(super) struct Accepted {
     pub(super) disposition: Option<Disposition>,
     /// The point right after it that waited for it, and what to judge it against.
     pub(super) released: Option<(Waiting, Playhead)>,
+}
+
+impl Entry for Session {
+    fn feed(&self, key: &mut Key) {
+        key.text(&self.key.session_id);
+        key.text(&self.key.video_id);
+    }
 }
 
 impl Session {

@@ -2,6 +2,7 @@
 //! whatever must meet meets here.
 
 use super::impressions::Impressions;
+use super::list::{Entry, Key, List};
 use super::session::Session;
 use crate::facts::{Facts, ResumeFact, SessionKey};
 use crate::record::Record;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 pub(super) struct User {
     pub(super) site: Arc<str>,
     pub(super) user_id: Arc<str>,
-    pub(super) sessions: Vec<Session>,
-    titles: Vec<Title>,
+    pub(super) sessions: List<Session>,
+    titles: List<Title>,
     pub(super) impressions: Impressions,
 }
 
@@ -29,36 +30,55 @@ struct Title {
     furthest_ms: u32,
 }
 
+impl Entry for Title {
+    fn feed(&self, key: &mut Key) {
+        key.text(&self.video_id);
+    }
+}
+
+impl Title {
+    /// A title of which nothing is known yet.
+    fn new(key: &SessionKey) -> Title {
+        Title {
+            video_id: key.video_id.clone(),
+            event_time: i64::MIN,
+            session_id: key.session_id.clone(),
+            seq: 0,
+            position_ms: 0,
+            furthest_ms: 0,
+        }
+    }
+}
+
 impl User {
     pub(super) fn new(site: Arc<str>, user_id: Arc<str>) -> User {
-        User { site, user_id, sessions: Vec::new(), titles: Vec::new(), impressions: Impressions::default() }
+        User { site, user_id, sessions: List::default(), titles: List::default(), impressions: Impressions::default() }
     }
 
     /// Number of the session of a key, if there is one.
-    pub(super) fn find(&self, session_id: &str, video_id: &str) -> Option<usize> {
-        self.sessions
-            .iter()
-            .position(|session| *session.key.session_id == *session_id && *session.key.video_id == *video_id)
+    pub(super) fn find(&mut self, session_id: &str, video_id: &str) -> Option<usize> {
+        let feed = |key: &mut Key| {
+            key.text(session_id);
+            key.text(video_id);
+        };
+        self.sessions.find(feed, |session| *session.key.session_id == *session_id && *session.key.video_id == *video_id)
     }
 
-    /// Takes in the position of a content report.
+    /// Takes in the position of a content report. A title whose stamp is before `oldest` begins anew, whether it was dropped
+    /// from memory yet or not.
     pub(super) fn resume(&mut self, record: &Record, key: &Arc<SessionKey>, oldest: i64, facts: &mut Facts) {
-        self.forget_titles(oldest);
         let stamp = (record.event_time, key.session_id.as_bytes(), record.seq);
-        let title = match self.titles.iter_mut().find(|title| *title.video_id == *key.video_id) {
-            Some(title) => title,
-            None => {
-                self.titles.push(Title {
-                    video_id: key.video_id.clone(),
-                    event_time: i64::MIN,
-                    session_id: key.session_id.clone(),
-                    seq: 0,
-                    position_ms: 0,
-                    furthest_ms: 0,
-                });
-                self.titles.last_mut().expect("a title was just pushed")
+        let known = self.titles.find(|title| title.text(&key.video_id), |title| *title.video_id == *key.video_id);
+        let index = match known {
+            Some(index) => {
+                if self.titles[index].event_time < oldest {
+                    self.titles[index] = Title::new(key);
+                }
+                index
             }
+            None => self.titles.push(Title::new(key)),
         };
+        let title = &mut self.titles[index];
         let newest = stamp > (title.event_time, title.session_id.as_bytes(), title.seq);
         let further = record.position_ms > title.furthest_ms;
         if newest {
