@@ -6,7 +6,6 @@ use playback::kernel::Parameters;
 use playback::record::{Record, RecordAd, TICK};
 use processor::shard::{Folded, Shard};
 use prost::Message;
-use std::time::{Duration, Instant};
 
 const START: i64 = 1_763_683_200_000;
 
@@ -138,31 +137,4 @@ fn a_record_that_no_gateway_can_have_written_is_counted_as_a_tick_and_the_partit
     let mut ticks = None;
     shard.cut(START + 1_000, |epoch, _| ticks = Some((epoch.ledger.ticks, epoch.ledger.credited)));
     assert_eq!(ticks, Some((breakages.len() as u64, 1)));
-}
-
-/// Folds a session, title and impression of its own for each of `records` of one user; how long a record took.
-fn time_per_record(records: u32) -> Duration {
-    let mut shard = Shard::new(0, i64::MAX, Parameters::default());
-    let values: Vec<_> = (0..records)
-        .map(|number| {
-            let record = Record::decode(report(0).as_slice()).unwrap();
-            let ad = RecordAd { impression_id: number.to_string(), line_id: "l".into(), ..RecordAd::default() };
-            let (session_id, video_id) = (number.to_string(), number.to_string());
-            Record { session_id, video_id, ad: (number % 2 == 0).then_some(ad), ..record }.encode_to_vec()
-        })
-        .collect();
-    let started = Instant::now();
-    for (offset, value) in (0..).zip(&values) {
-        assert_eq!(shard.fold(offset, START, value).unwrap(), Folded::Taken);
-    }
-    started.elapsed() / records
-}
-
-/// Users without a name must not share one; when they do all the same, their partition goes on. The bound is wide: it was
-/// forty times as long when the lists were searched.
-#[test]
-fn a_record_takes_about_as_long_however_many_sessions_its_user_has() {
-    let best = |records| (0..3).map(|_| time_per_record(records)).min().unwrap();
-    let (few, many) = (best(1_000), best(50_000));
-    assert!(many < few * 8, "{few:?} a record with a thousand sessions, {many:?} with fifty thousand");
 }

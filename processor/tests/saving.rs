@@ -46,7 +46,7 @@ impl World {
         };
         let key = Bytes::from(record::key("default", "u"));
         let outgoing = Outgoing { partition: 0, key, value: report.encode_to_vec().into() };
-        log.producer(Duration::ZERO).unwrap().append("heartbeats", vec![outgoing]).await.unwrap();
+        log.producer(Duration::ZERO).unwrap().append("heartbeats", &[outgoing]).await.unwrap();
         World { dir, log }
     }
 

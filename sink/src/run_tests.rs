@@ -57,7 +57,8 @@ async fn transactions(epochs: &[u64], flush_rows: usize, patience: Duration, tri
     log.create_topic(&spec).await.unwrap();
     let message =
         |from: &u64| Outgoing { partition: 0, key: Bytes::new(), value: sql::codec::encode(&epoch(*from)).into() };
-    log.producer(Duration::ZERO).unwrap().append("partials", epochs.iter().map(message).collect()).await.unwrap();
+    let messages: Vec<_> = epochs.iter().map(message).collect();
+    log.producer(Duration::ZERO).unwrap().append("partials", &messages).await.unwrap();
     let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
     let settings = Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows };
     let (pool, runtime, stop) = (crate::pool(database.url(), 2).unwrap(), Handle::current(), Stop::new());
