@@ -55,5 +55,7 @@ pub const SPOOL_APPENDS: usize = 4_096;
 pub const SPOOL_GROUP: usize = 256;
 /// Bytes of a segment of the spool: the unit in which disk is given back, and what is sent again after a crash.
 pub const SPOOL_SEGMENT_BYTES: u64 = 16 << 20;
+/// Bytes of one append to the spool: a longer frame on its disk is no frame of ours. A gateway appends some hundred KiB.
+pub const SPOOL_APPEND_BYTES: u32 = 256 << 20;
 /// A spool with less room than this counts as full: one batch of a gateway.
 pub const SPOOL_RESERVE_BYTES: u64 = 2 << 20;

@@ -110,7 +110,9 @@ pub enum LogError {
         capacity_bytes: u64,
     },
     /// The spool's storage failed.
-    #[error("spool in {dir}: {action}: {reason}: see that the disk works and has room, then start again")]
+    #[error(
+        "spool in {dir}: {action}: {reason}: see that the disk works and has room, a restart leaves out what is damaged"
+    )]
     Spool {
         /// Its folder.
         dir: String,

@@ -1,5 +1,5 @@
 //! The spool: what it acknowledged is there in order, whatever happens to the process or the end of its files.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -109,6 +109,75 @@ fn disk_is_given_back_segment_by_segment() {
         spool.remove(&batch).unwrap();
     }
     assert_eq!(segments(dir.path()).len(), 2);
+}
+
+#[test]
+fn an_empty_append_costs_nothing_that_comes_after_it() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    append(&spool, 0..1).unwrap();
+    append(&spool, 1..1).unwrap();
+    append(&spool, 1..3).unwrap();
+    drop(spool);
+    assert_eq!(drain(&Spool::open(dir.path(), CAPACITY).unwrap()), records(0..3));
+}
+
+#[test]
+fn an_append_that_could_not_be_read_back_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), 1 << 30).unwrap();
+    let value = Bytes::from(vec![0; 1 << 20]);
+    let large = (0..300).map(|number| Spooled { value: value.clone(), ..record(number) }).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(matches!(runtime.block_on(spool.append(large)), Err(LogError::TooLarge { .. })));
+    assert_eq!(spool.depth(), Depth { records: 0, bytes: 0 });
+}
+
+/// A file system may fail after it has made the file of a new segment.
+#[test]
+fn a_file_that_is_there_already_fails_one_append_and_no_more() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    fs::write(dir.path().join(format!("{:020}.segment", 0)), []).unwrap();
+    assert!(matches!(append(&spool, 0..1), Err(LogError::Spool { .. })));
+    append(&spool, 0..1).unwrap();
+    drop(spool);
+    assert_eq!(drain(&Spool::open(dir.path(), CAPACITY).unwrap()), records(0..1));
+    assert_eq!(segments(dir.path()).len(), 0);
+}
+
+#[test]
+fn a_burst_of_large_appends_makes_no_large_segment() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let value = Bytes::from(vec![0; 1 << 20]);
+    let bursts: Vec<_> = (0..60).map(|number| vec![Spooled { value: value.clone(), ..record(number) }]).collect();
+    let deliveries: Vec<_> = bursts.into_iter().map(|burst| spool.append(burst)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    deliveries.into_iter().for_each(|delivery| runtime.block_on(delivery).unwrap());
+    let largest = segments(dir.path()).iter().map(|path| fs::metadata(path).unwrap().len()).max().unwrap();
+    assert!(largest < 18 << 20, "{largest} bytes");
+}
+
+/// Appends while somebody else removes: the count of records never goes below nothing.
+#[test]
+fn the_depth_is_right_while_records_come_and_go() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    std::thread::scope(|scope| {
+        let appender = scope.spawn(|| (0..2_000).for_each(|number| append(&spool, number..number + 1).unwrap()));
+        let drainer = scope.spawn(|| {
+            let mut drained = 0;
+            while drained < 2_000 {
+                drained += drain(&spool).len();
+            }
+        });
+        while !appender.is_finished() || !drainer.is_finished() {
+            let Depth { records, .. } = spool.depth();
+            assert!(records <= 2_000, "{records}");
+        }
+    });
+    assert_eq!(spool.depth(), Depth { records: 0, bytes: 0 });
 }
 
 /// Appends, reads, removals and reopenings in a random order, against a queue in memory.

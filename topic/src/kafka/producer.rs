@@ -117,7 +117,7 @@ impl NativeTopic {
         let mut left = &mut messages[..];
         loop {
             let count = i32::try_from(left.len()).expect("an append has far fewer records than an i32 counts");
-            let flags = RD_KAFKA_MSG_F_COPY as i32;
+            let flags = RD_KAFKA_MSG_F_COPY;
             // SAFETY: the messages point into `records`, which outlive the call; librdkafka copies key and value.
             let taken = unsafe { rd_kafka_produce_batch(self.0.as_ptr(), partition, flags, left.as_mut_ptr(), count) };
             if taken == count {

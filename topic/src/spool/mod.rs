@@ -70,10 +70,10 @@ struct Shared {
 
 impl Spool {
     /// Opens the spool in `dir`, with what is in it; refused while another process has it. It takes `capacity_bytes`; on disk
-    /// it may have one segment more, [`caps::SPOOL_SEGMENT_BYTES`].
+    /// it may have one segment more, [`caps::SPOOL_SEGMENT_BYTES`] and the append that crossed it.
     pub fn open(dir: &Path, capacity_bytes: u64) -> Result<Spool, LogError> {
         let failed = |error| failure(&dir.display().to_string(), "opening", error);
-        std::fs::create_dir_all(dir).map_err(failed)?;
+        make_folder(dir).map_err(failed)?;
         let lock = File::create(dir.join("lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => LogError::InUse { dir: dir.display().to_string() },
@@ -100,18 +100,25 @@ impl Spool {
     /// fails at once with [`LogError::SpoolFull`].
     pub fn append(&self, records: Vec<Spooled>) -> Delivery {
         let shared = &self.0.shared;
+        let Some(first) = records.first() else { return Delivery::of(0).0 };
         let bytes = segment::frame_len(&records);
+        if bytes > u64::from(caps::SPOOL_APPEND_BYTES) {
+            let (topic, bytes, limit) = (first.topic.to_string(), bytes as usize, caps::SPOOL_APPEND_BYTES);
+            return Delivery::failed(LogError::TooLarge { topic, bytes, limit });
+        }
         if shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > shared.capacity_bytes {
             shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Delivery::failed(shared.full());
         }
         let (delivery, acknowledgement) = Delivery::of(1);
         let appends = self.0.appends.as_ref().expect("only `drop` takes it");
-        let sent = appends.try_send(Append { records, bytes, acknowledgement });
-        if let Err(TrySendError::Full(append) | TrySendError::Disconnected(append)) = sent {
-            shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            append.acknowledgement.settle(1, Some(shared.full()));
-        }
+        let (append, failure) = match appends.try_send(Append { records, bytes, acknowledgement }) {
+            Ok(()) => return delivery,
+            Err(TrySendError::Full(append)) => (append, shared.full()),
+            Err(TrySendError::Disconnected(append)) => (append, LogError::Closed),
+        };
+        shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        append.acknowledgement.settle(1, Some(failure));
         delivery
     }
 
@@ -163,6 +170,17 @@ impl Shared {
     fn failed(&self, action: &'static str, error: std::io::Error) -> LogError {
         failure(&self.dir, action, error)
     }
+}
+
+/// Makes the folder so that a power loss does not take it away again, with all that is in it.
+fn make_folder(dir: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn failure(dir: &str, action: &'static str, error: std::io::Error) -> LogError {

@@ -5,6 +5,7 @@
 //! power loss leaves of the last frames, everything before the first wrong one is what was acknowledged.
 
 use super::{Depth, Spooled};
+use crate::caps;
 use bytes::{Buf, BufMut, Bytes};
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -13,8 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 const HEADER_BYTES: usize = 8;
-/// Bytes of a payload at most; a longer one is no frame of ours. A gateway appends some hundred KiB at a time.
-const MAX_PAYLOAD_BYTES: u32 = 256 << 20;
 
 /// One file. Its number decides its place in the queue.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +56,10 @@ impl Segments {
                 file.set_len(len)?;
                 file.sync_all()?;
             }
+            if len == 0 {
+                fs::remove_file(&path)?;
+                continue;
+            }
             depth = Depth { records: depth.records + records, bytes: depth.bytes + len };
             segments.all.push_back(Segment { number, len });
         }
@@ -81,6 +84,15 @@ impl Segments {
 
     pub(super) fn push(&mut self, segment: Segment) {
         self.all.push_back(segment);
+    }
+
+    /// Takes the newest segment back when nothing got into it, else a full disk would fill with empty files.
+    pub(super) fn take_back_empty(&mut self, dir: &Path) -> io::Result<()> {
+        if let Some(Segment { number, len: 0 }) = self.all.back().copied() {
+            fs::remove_file(dir.join(file_name(number)))?;
+            self.all.pop_back();
+        }
+        Ok(())
     }
 
     /// Removes everything before `end` of a segment, and the files of which nothing is left; gives the bytes it was.
@@ -176,7 +188,7 @@ fn frame(file: &mut impl Read) -> io::Result<Option<Bytes>> {
     let Ok(expected) = checksum_bytes.try_into().map(u32::from_le_bytes) else { return Ok(None) };
     let payload_len = u32::from_le_bytes(*len);
     // A file's reserved but never written blocks read as zeros.
-    if payload_len == 0 || payload_len > MAX_PAYLOAD_BYTES {
+    if payload_len == 0 || payload_len > caps::SPOOL_APPEND_BYTES {
         return Ok(None);
     }
     let mut payload = Vec::new();

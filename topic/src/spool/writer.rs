@@ -37,15 +37,11 @@ impl Writer<'_> {
     /// Writes until every sender is gone.
     pub(super) fn run(mut self, waiting: &Receiver<Append>) {
         while let Ok(first) = waiting.recv() {
-            let group =
-                std::iter::once(first).chain(waiting.try_iter().take(caps::SPOOL_GROUP - 1)).collect::<Vec<_>>();
+            let group = group(first, waiting);
             self.frames.clear();
             group.iter().for_each(|append| encode(&append.records, &mut self.frames));
-            let written = self.write();
-            if written.is_ok() {
-                let records = group.iter().map(|append| append.records.len() as u64).sum();
-                self.shared.records.fetch_add(records, Ordering::Relaxed);
-            } else {
+            let written = self.write(group.iter().map(|append| append.records.len() as u64).sum());
+            if written.is_err() {
                 // Nothing may be written behind what may be half there.
                 self.current = None;
                 self.shared.bytes.fetch_sub(group.iter().map(|append| append.bytes).sum(), Ordering::Relaxed);
@@ -57,8 +53,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the frames behind the newest segment, or into a new one, and makes them durable.
-    fn write(&mut self) -> io::Result<()> {
+    /// Writes the frames of so many records behind the newest segment, or into a new one, and makes them durable.
+    fn write(&mut self, records: u64) -> io::Result<()> {
         let at = self.segment()?;
         let (_, file) = self.current.as_ref().expect("`segment` found or made it");
         let synced = file.write_all_at(&self.frames, at).and_then(|()| file.sync_data());
@@ -69,7 +65,12 @@ impl Writer<'_> {
         }
         let mut segments = self.shared.segments();
         segments.writing = false;
-        synced?;
+        if let Err(error) = synced {
+            let _ = segments.take_back_empty(Path::new(&self.shared.dir)); // the failure to tell is the first
+            return Err(error);
+        }
+        // Before a reader can see them: who removes them counts them off.
+        self.shared.records.fetch_add(records, Ordering::Relaxed);
         segments.newest().expect("one being written into is never removed").len = at + self.frames.len() as u64;
         Ok(())
     }
@@ -83,10 +84,10 @@ impl Writer<'_> {
             (Some((current, _)), Some((number, len))) if *current == number && fits(len) => len,
             _ => {
                 let number = segments.next;
+                segments.next = number + 1; // also when it fails: the file may be there then
                 let dir = Path::new(&self.shared.dir);
                 let file = File::options().write(true).create_new(true).open(dir.join(file_name(number)))?;
                 File::open(dir)?.sync_all()?; // else the file itself might not survive
-                segments.next = number + 1;
                 segments.push(Segment { number, len: 0 });
                 self.current = Some((number, file));
                 0
@@ -95,4 +96,18 @@ impl Writer<'_> {
         segments.writing = true;
         Ok(at)
     }
+}
+
+/// What waits, up to a segment's worth: more would make a segment that gives its disk back late.
+fn group(first: Append, waiting: &Receiver<Append>) -> Vec<Append> {
+    let mut bytes = first.bytes;
+    let mut group = vec![first];
+    while bytes < caps::SPOOL_SEGMENT_BYTES
+        && group.len() < caps::SPOOL_GROUP
+        && let Ok(next) = waiting.try_recv()
+    {
+        bytes += next.bytes;
+        group.push(next);
+    }
+    group
 }
