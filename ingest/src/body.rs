@@ -1,6 +1,7 @@
 //! From the bytes of a body to its reports: content type, decompression, and the three ways JSON is laid out. Checking
 //! the reports themselves is the domain's business.
 
+use crate::adapters::Foreign;
 use crate::limits::{MAX_BODY_BYTES, MAX_REPORTS, MAX_ZSTD_WINDOW_LOG};
 use crate::problem::{Fault, Problem};
 use bytes::Bytes;
@@ -17,9 +18,12 @@ use std::io::Read;
 
 /// The reports of a body, in its order.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // there is one of them at a time, and a box would be an allocation per request
 pub(crate) enum Reports<'a> {
     /// The one report of a body, parsed already, and its text.
     Plain(Plain<'a>, &'a str),
+    /// What the events of another format say.
+    Foreign(Vec<Foreign>),
     /// Texts; of a body with one report per line some may be no JSON.
     Json(Vec<&'a str>),
     /// Protobuf messages.
@@ -30,6 +34,7 @@ impl Reports<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Reports::Plain(..) => 1,
+            Reports::Foreign(events) => events.len(),
             Reports::Json(texts) => texts.len(),
             Reports::Messages(messages) => messages.len(),
         }
@@ -66,6 +71,15 @@ impl Form {
             "application/x-protobuf" => Media::Protobuf,
             _ => return Err(Fault::UnsupportedMediaType.into()),
         };
+        Form::encoded(media, headers)
+    }
+
+    /// The same for a format of others, whose type is clear from its address.
+    pub(crate) fn foreign(headers: &HeaderMap) -> Result<Form, Problem> {
+        Form::encoded(Media::Json, headers)
+    }
+
+    fn encoded(media: Media, headers: &HeaderMap) -> Result<Form, Problem> {
         let encoding = single(headers, CONTENT_ENCODING, Fault::UnsupportedEncoding)?;
         let encoding = match encoding.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Encoding::Identity,

@@ -2,8 +2,9 @@
 //! every accepted report and every dead letter.
 
 use crate::access;
+use crate::adapters::{Answer, Format};
 use crate::appender::Appender;
-use crate::body::Form;
+use crate::body::{Form, Reports};
 use crate::clock;
 use crate::keys::{Grant, Keys, Site};
 use crate::limits::{BODY_TIMEOUT, MAX_BODIES_IN_FLIGHT_BYTES, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, RETRY_AFTER_S};
@@ -48,7 +49,7 @@ pub(crate) struct Gateway {
 
 /// What is answered when the request as such was fine.
 #[derive(serde::Serialize)]
-struct Answer<'a> {
+struct Counts<'a> {
     accepted: usize,
     rejected: &'a [Rejected],
 }
@@ -69,14 +70,13 @@ impl Gateway {
         // be cold when it is touched again.
         let (origin, outcome) = self.read(request, peer).await;
         let outcome = match outcome {
-            Ok(Outcome::Judged(mut verdict, site)) => {
-                self.append(&mut verdict, &site).await.map(|()| Outcome::Judged(verdict, site))
-            }
+            Ok(Outcome::Judged(mut judged)) => self.append(&mut judged).await.map(|()| Outcome::Judged(judged)),
             outcome => outcome,
         };
         let mut response = match &outcome {
             Ok(Outcome::Preflight) => access::preflight(),
-            Ok(Outcome::Judged(verdict, _)) => answered(verdict),
+            Ok(Outcome::Judged(Judged { format: Some(format), .. })) => answered_foreign(*format),
+            Ok(Outcome::Judged(Judged { verdict, .. })) => answered(verdict),
             Err(problem) => refused(problem),
         };
         if !matches!(&outcome, Err(problem) if problem.fault == Fault::OriginNotAllowed) {
@@ -98,21 +98,28 @@ impl Gateway {
     }
 
     async fn outcome(&self, head: &Parts, body: &mut Incoming, peer: &Peer) -> Result<Outcome, Problem> {
-        if !matches!(head.uri.path(), "/v1/heartbeats" | "/v1/beacon") {
-            return Err(Fault::NotFound.into());
-        }
+        let format = match head.uri.path() {
+            "/v1/heartbeats" | "/v1/beacon" => None,
+            path => Some(Format::of_path(path).ok_or(Fault::NotFound)?),
+        };
         match head.method {
-            Method::POST => self.judge(head, body, peer).await.map(|(verdict, site)| Outcome::Judged(verdict, site)),
+            Method::POST => self.judge(head, body, peer, format).await.map(Outcome::Judged),
             Method::OPTIONS => Ok(Outcome::Preflight),
             _ => Err(Fault::MethodNotAllowed.into()),
         }
     }
 
-    async fn judge(&self, head: &Parts, body: &mut Incoming, peer: &Peer) -> Result<(Verdict, Arc<Site>), Problem> {
+    async fn judge(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+        peer: &Peer,
+        format: Option<Format>,
+    ) -> Result<Judged, Problem> {
         let grant = self.grant(head, peer)?;
         let slow_down = |retry_after_s| Problem::retry(Fault::RateExceeded, retry_after_s);
         grant.take(0, clock::now_ms()).map_err(slow_down)?;
-        let form = Form::of(&head.headers)?;
+        let form = if format.is_some() { Form::foreign(&head.headers) } else { Form::of(&head.headers) }?;
         let announced = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES as u64);
         if announced > MAX_BODY_BYTES as u64 {
             return Err(Fault::BodyTooLarge.into());
@@ -122,7 +129,10 @@ impl Gateway {
         let raw = read_in_time(body).await?;
         self.meters.body(raw.len());
         let bytes = form.decompress(raw)?;
-        let reports = form.reports(&bytes)?;
+        let reports = match format {
+            None => form.reports(&bytes)?,
+            Some(format) => Reports::Foreign(format.reports(&bytes, head.uri.query())?),
+        };
         let received_at = clock::now_ms();
         grant.take(reports.len(), received_at).map_err(slow_down)?;
         let peppers = self.shared.peppers.as_ref().map(PepperFile::current);
@@ -136,7 +146,7 @@ impl Gateway {
         if let Some(rates) = &grant.user_rates {
             verdict.users.iter().try_for_each(|(user, reports)| rates.take(user, *reports)).map_err(slow_down)?;
         }
-        Ok((verdict, grant.site.clone()))
+        Ok(Judged { verdict, site: grant.site.clone(), format })
     }
 
     /// What the sender may do, by its key and its web origin.
@@ -165,7 +175,7 @@ impl Gateway {
     }
 
     /// Waits until everything is safe.
-    async fn append(&self, verdict: &mut Verdict, site: &Site) -> Result<(), Problem> {
+    async fn append(&self, Judged { verdict, site, .. }: &mut Judged) -> Result<(), Problem> {
         if verdict.records.len() > 0 {
             self.appender.append(&mut verdict.records).await.map_err(|refused| match refused {
                 Refused::Full => Problem::retry(Fault::Overloaded, RETRY_AFTER_S),
@@ -173,6 +183,7 @@ impl Gateway {
             })?;
         }
         self.meters.accepted(verdict.accepted);
+        self.meters.ignored(verdict.ignored);
         site.accepted.increment(verdict.accepted as u64);
         verdict.rejected.iter().for_each(|rejected| self.meters.rejected(rejected.code));
         Ok(())
@@ -202,7 +213,15 @@ impl Drop for Room<'_> {
 /// What a request that is no problem came to.
 enum Outcome {
     Preflight,
-    Judged(Verdict, Arc<Site>),
+    Judged(Judged),
+}
+
+/// The reports of a body, judged, and whose they are.
+struct Judged {
+    verdict: Verdict,
+    site: Arc<Site>,
+    /// What the body was translated from.
+    format: Option<Format>,
 }
 
 /// Reads a body up to the limit. Most bodies are there already, and then no timer is set.
@@ -254,7 +273,17 @@ fn answered(verdict: &Verdict) -> Response<Full<Bytes>> {
     if verdict.accepted == 1 && verdict.rejected.is_empty() {
         return json_response(StatusCode::ACCEPTED, Bytes::from_static(ONE_ACCEPTED));
     }
-    json_response(StatusCode::ACCEPTED, json(&Answer { accepted: verdict.accepted, rejected: &verdict.rejected }))
+    json_response(StatusCode::ACCEPTED, json(&Counts { accepted: verdict.accepted, rejected: &verdict.rejected }))
+}
+
+fn answered_foreign(format: Format) -> Response<Full<Bytes>> {
+    let Answer { status, content_type, body } = format.answer();
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    response
 }
 
 fn refused(problem: &Problem) -> Response<Full<Bytes>> {

@@ -4,6 +4,7 @@
 //! contract is `docs/api.md`.
 
 mod access;
+mod adapters;
 mod appender;
 mod body;
 mod clock;

@@ -20,7 +20,7 @@ const REPLAYED: &str = "watchbeat_ingest_replayed_records_total";
 /// Tells the recorder what the metrics mean.
 pub(crate) fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by HTTP status.");
-    describe_counter!(REPORTS, "Reports answered, by verdict: accepted, or the code of the rejection.");
+    describe_counter!(REPORTS, "Reports answered, by verdict: accepted, ignored (an event of another format), or the code of the rejection.");
     describe_counter!(SITE_REPORTS, "Accepted reports, by site.");
     describe_counter!(BODY_BYTES, Unit::Bytes, "Bytes of bodies received, as they came, before decompression.");
     describe_histogram!(
@@ -56,6 +56,7 @@ pub(crate) fn replayed(records: usize) {
 pub(crate) struct Meters {
     accepted_requests: Counter,
     accepted_reports: Counter,
+    ignored_events: Counter,
     body_bytes: Counter,
     acknowledged_seconds: Histogram,
     failed_seconds: Histogram,
@@ -67,6 +68,7 @@ impl Meters {
         Meters {
             accepted_requests: counter!(REQUESTS, "status" => "202"),
             accepted_reports: counter!(REPORTS, "verdict" => "accepted"),
+            ignored_events: counter!(REPORTS, "verdict" => "ignored"),
             body_bytes: counter!(BODY_BYTES),
             acknowledged_seconds: histogram!(APPEND_SECONDS, "outcome" => "acknowledged"),
             failed_seconds: histogram!(APPEND_SECONDS, "outcome" => "failed"),
@@ -83,6 +85,12 @@ impl Meters {
 
     pub(crate) fn accepted(&self, reports: usize) {
         self.accepted_reports.increment(reports as u64);
+    }
+
+    pub(crate) fn ignored(&self, events: usize) {
+        if events > 0 {
+            self.ignored_events.increment(events as u64);
+        }
     }
 
     #[allow(clippy::unused_self)] // one owner of all counters

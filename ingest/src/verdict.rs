@@ -1,6 +1,7 @@
 //! Judging the reports of a request: the records for the log, the dead letters, and what the sender is told. Pure:
 //! nothing is sent from here.
 
+use crate::adapters::Foreign;
 use crate::appender::Records;
 use crate::body::Reports;
 use crate::limits::MAX_DEAD_REPORT_BYTES;
@@ -22,6 +23,8 @@ pub(crate) struct Verdict {
     pub(crate) accepted: usize,
     /// Accepted reports for the heartbeats topic and refused ones for the dead letters, each in the order of the body.
     pub(crate) records: Records,
+    /// Events of other formats that say nothing about what was played.
+    pub(crate) ignored: usize,
     /// What the sender is told about the refused ones.
     pub(crate) rejected: Vec<Rejected>,
     /// The users of the accepted reports, as they sent themselves, each with how many in a row; only gathered when asked for.
@@ -51,6 +54,11 @@ pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     match reports {
         Reports::Plain(plain, text) => verdict.add(0, plain.check(route.received_at), route, || Report::of_text(text)),
+        Reports::Foreign(events) => {
+            for (index, event) in events.iter().enumerate() {
+                verdict.add_foreign(index, event, route);
+            }
+        }
         Reports::Json(texts) => {
             for (index, text) in texts.iter().enumerate() {
                 let judged = json::heartbeat(text, route.received_at);
@@ -95,6 +103,18 @@ impl Verdict {
                 let Rejection { code, detail } = rejection;
                 self.rejected.push(Rejected { index, code: code.as_str(), detail });
             }
+        }
+    }
+
+    fn add_foreign(&mut self, index: usize, event: &Foreign, route: Route<'_>) {
+        match event {
+            Foreign::Report(text) => {
+                self.add(index, json::heartbeat(text, route.received_at), route, || Report::of_text(text));
+            }
+            Foreign::Refused { rejection, source } => {
+                self.add(index, Err(rejection.clone()), route, || Report::of_text(source));
+            }
+            Foreign::Ignored => self.ignored += 1,
         }
     }
 

@@ -124,7 +124,7 @@ impl Gateway {
     }
 }
 
-/// An answer; `body` is null when there is none.
+/// An answer; `body` is null when there is none, and a string when it is no JSON.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -153,7 +153,10 @@ pub(crate) async fn reply(mut stream: TcpStream) -> Reply {
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head[9..12].parse().unwrap();
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() };
+    let body = match body {
+        "" => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
+    };
     Reply { status, head: head.to_owned(), body }
 }
 

@@ -1,0 +1,126 @@
+//! What existing players send, as heartbeat v1: CMCD v2 events, Snowplow media events, Segment video events. The mapping
+//! tables are in `docs/adapters.md`.
+//!
+//! An adapter only translates: whether what comes out is a valid report is judged where every report is, and each report
+//! is translated by itself, since the next one may reach another gateway. What a format does not say is left out, so that
+//! the report is refused by name and not guessed.
+
+mod cmcd;
+mod draft;
+mod order;
+mod segment;
+mod snowplow;
+#[cfg(test)]
+mod tests;
+
+use crate::limits::MAX_REPORTS;
+use crate::problem::{Fault, Problem};
+use hyper::StatusCode;
+use playback::rejection::{Code, Rejection};
+
+/// A format of players that know nothing of heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Common Media Client Data, version 2 (CTA-5004-B), event mode.
+    Cmcd,
+    /// Snowplow's tracker protocol with the media plugin.
+    Snowplow,
+    /// Segment's video specification.
+    Segment,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// A report in heartbeat v1, the text of a JSON object that is still to be checked.
+    Report(String),
+    /// An event that cannot be read, and its text.
+    Refused { rejection: Rejection, source: String },
+    /// An event that says nothing about what was played.
+    Ignored,
+}
+
+/// What the senders of a format expect to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) body: &'static str,
+}
+
+impl Format {
+    /// The format that is posted to a path. Segment's libraries put names of their own behind the path they are given.
+    pub(crate) fn of_path(path: &str) -> Option<Format> {
+        match path {
+            "/v1/adapters/cmcd" => Some(Format::Cmcd),
+            "/v1/adapters/snowplow" | "/com.snowplowanalytics.snowplow/tp2" => Some(Format::Snowplow),
+            _ => {
+                let beneath = path.strip_prefix("/v1/adapters/segment")?;
+                (beneath.is_empty() || beneath.starts_with('/')).then_some(Format::Segment)
+            }
+        }
+    }
+
+    /// Translates the events of a decompressed body, in its order. `query` is that of the request.
+    pub(crate) fn reports(self, body: &[u8], query: Option<&str>) -> Result<Vec<Foreign>, Problem> {
+        if body.trim_ascii().is_empty() {
+            return Err(Fault::EmptyBody.into());
+        }
+        let given = Given::of(query);
+        let reports = match self {
+            Format::Cmcd => cmcd::reports(utf8(body)?, &given),
+            Format::Segment => segment::reports(utf8(body)?, &given)?,
+            // Older trackers send a body again for ever when it is refused, and nothing behind it: it goes to the dead letters.
+            Format::Snowplow => utf8(body).and_then(|text| snowplow::reports(text, &given)).unwrap_or_else(|problem| {
+                vec![refused(Code::MalformedJson, problem.detail.into_owned(), &String::from_utf8_lossy(body))]
+            }),
+        };
+        if reports.len() > MAX_REPORTS { Err(Fault::TooManyReports.into()) } else { Ok(reports) }
+    }
+
+    /// The answer when every event is safe. Refused events are not named in it: no sender of these formats reads that, and
+    /// any other answer makes some send the same again.
+    pub(crate) fn answer(self) -> Answer {
+        match self {
+            Format::Cmcd => Answer { status: StatusCode::NO_CONTENT, content_type: None, body: "" },
+            Format::Snowplow => Answer { status: StatusCode::OK, content_type: Some("text/plain"), body: "ok" },
+            Format::Segment => {
+                Answer { status: StatusCode::OK, content_type: Some("application/json"), body: r#"{"success":true}"# }
+            }
+        }
+    }
+}
+
+/// What the address says for events that do not say it themselves.
+#[derive(Debug, Default)]
+struct Given {
+    user_id: Option<String>,
+    territory: Option<String>,
+    device: Option<String>,
+    /// Positions of Segment's playback events exclude ads, as those of its content events always do.
+    playback_excludes_ads: bool,
+}
+
+impl Given {
+    fn of(query: Option<&str>) -> Given {
+        let mut given = Given::default();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "user_id" => given.user_id = Some(value.into_owned()),
+                "territory" => given.territory = Some(value.into_owned()),
+                "device" => given.device = Some(value.into_owned()),
+                "playback_position" => given.playback_excludes_ads = value == "content",
+                _ => {}
+            }
+        }
+        given
+    }
+}
+
+fn utf8(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|_| Fault::InvalidUtf8.into())
+}
+
+fn refused(code: Code, detail: String, source: &str) -> Foreign {
+    Foreign::Refused { rejection: Rejection { code, detail }, source: source.to_owned() }
+}
