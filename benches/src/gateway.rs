@@ -1,89 +1,136 @@
-//! The gateway over HTTP with acks=all on a real Kafka, on one core: one report per request, then twelve.
+//! The gateway over HTTP with acks=all on a real Kafka, on one core, held against the floor: what a bare epoll server uses
+//! for the same requests on the same core in the same minute. Then latencies by an open load.
 
+use crate::figures::Figures;
+use crate::load::{self, Plan};
 use crate::process::print_line;
-use crate::role::{self, Cost, Role, free_port, now_ms, setting};
-use anyhow::{Result, ensure};
-use serde_json::json;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use crate::role::{self, Role, setting};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-const CONNECTIONS: u64 = 64;
 const PARTITIONS: u32 = 4;
+/// More connections for an open load, so that hardly a request has to wait for one.
+const OPEN_FACTOR: usize = 4;
+/// What the floor answers: 204, or with 202 as many bytes as the gateway.
+const FLOOR_STATUS: u64 = 204;
+const WARM_UP: Duration = Duration::from_secs(1);
 
-/// Requests answered, and what they cost the gateway.
-struct Load {
-    requests: u64,
-    cpu_seconds: f64,
-    wall_seconds: f64,
+/// How long and how wide the loads are.
+struct Bench {
+    connections: usize,
+    duration: Duration,
 }
 
-pub(crate) async fn run() -> Result<()> {
+/// One round of all closed loads.
+struct Round {
+    floor: Figures,
+    floor_64: Figures,
+    single: Figures,
+    single_64: Figures,
+    batch: Figures,
+}
+
+pub(crate) fn run() -> Result<()> {
+    role::pin_kafka()?;
     role::migrate(PARTITIONS)?;
-    let listen = format!("127.0.0.1:{}", free_port()?);
-    let role = Role::start(&["ingest", "--listen", &listen])?;
-    let duration = Duration::from_secs(setting("SECONDS", 10));
-    load(&listen, 1, Duration::from_secs(2), &role).await?; // warm
-    let single = load(&listen, 1, duration, &role).await?;
-    let twelve = load(&listen, 12, duration, &role).await?;
-    let Cost { peak_bytes, .. } = role.cost()?;
+    let bench = Bench {
+        connections: setting("CONNECTIONS", 256) as usize,
+        duration: Duration::from_secs(setting("SECONDS", 5)),
+    };
+    let (floor_at, gateway_at) = (role::free_address()?, role::free_address()?);
+    let floor = Role::floor(floor_at, setting("FLOOR_STATUS", FLOOR_STATUS) as u16)?;
+    let gateway = Role::start(&["ingest", "--listen", &gateway_at.to_string()])?;
+    let rounds: Vec<Round> = (0..setting("ROUNDS", 5).max(1))
+        .map(|_| {
+            Ok(Round {
+                floor: bench.closed(&floor, floor_at, bench.connections, 1)?,
+                single: bench.closed(&gateway, gateway_at, bench.connections, 1)?,
+                floor_64: bench.closed(&floor, floor_at, 64, 1)?,
+                single_64: bench.closed(&gateway, gateway_at, 64, 1)?,
+                batch: bench.closed(&gateway, gateway_at, bench.connections, 12)?,
+            })
+        })
+        .collect::<Result<_>>()?;
+    let rate = median(&rounds, |round| round.single.rate());
+    let open = |share: f64| -> Result<Value> {
+        let figures = bench.open(&gateway, gateway_at, (rate * share).round())?;
+        Ok(json!({
+            "rate": (rate * share).round(),
+            "p50_ms": figures.latency_ms(0.5),
+            "p99_ms": figures.latency_ms(0.99),
+            "p999_ms": figures.latency_ms(0.999),
+            "us_per_request": round_2(figures.server_us()),
+        }))
+    };
+    let (half, most) = (open(0.5)?, open(0.8)?);
+    let us = |of: fn(&Round) -> &Figures| round_2(median(&rounds, |round| of(round).server_us()));
     print_line(&json!({
         "bench": "gateway",
-        "connections": CONNECTIONS,
-        "us_per_request_single": single.cpu_seconds * 1e6 / single.requests as f64,
-        "requests_per_second_single": (single.requests as f64 / single.wall_seconds).round(),
-        "us_per_heartbeat_batch12": twelve.cpu_seconds * 1e6 / (twelve.requests * 12) as f64,
-        "heartbeats_per_second_batch12": (twelve.requests as f64 * 12.0 / twelve.wall_seconds).round(),
-        "peak_bytes": peak_bytes,
+        "ratio_single": round_2(median(&rounds, ratio)),
+        "ratio_single_64": round_2(median(&rounds, |round| round.single_64.server_us() / round.floor_64.server_us())),
+        "ratios": rounds.iter().map(|round| round_2(ratio(round))).collect::<Vec<_>>(),
+        "floor_us": us(|round| &round.floor),
+        "floor_us_64": us(|round| &round.floor_64),
+        "us_per_request_single": us(|round| &round.single),
+        "us_per_request_single_64": us(|round| &round.single_64),
+        "us_per_heartbeat_batch12": round_2(median(&rounds, |round| round.batch.server_us() / 12.0)),
+        // What a whole core is good for, by CPU time; Kafka and the load on the other core may allow less.
+        "requests_per_second_per_core": (1e6 / median(&rounds, |round| round.single.server_us())).round(),
+        "requests_per_second_seen": rate.round(),
+        "core_used": round_2(median(&rounds, |round| round.single.server_cpu_seconds / round.single.wall_seconds)),
+        "floor_requests_per_second_seen": median(&rounds, |round| round.floor.rate()).round(),
+        "floor_core_used": round_2(median(&rounds, |round| round.floor.server_cpu_seconds / round.floor.wall_seconds)),
+        "load_us_per_request": round_2(median(&rounds, |round| round.single.load_us())),
+        "open_loop": {"50": half, "80": most},
+        "rounds": rounds.len(),
+        "seconds": bench.duration.as_secs(),
+        "connections": bench.connections,
+        "peak_bytes": gateway.cost()?.peak_bytes,
     }));
     Ok(())
 }
 
-/// As many requests as the gateway answers, each connection one after another.
-async fn load(listen: &str, reports: u64, duration: Duration, role: &Role) -> Result<Load> {
-    let before = role.cost()?;
-    let until = Instant::now() + duration;
-    let players: Vec<_> =
-        (0..CONNECTIONS).map(|viewer| tokio::spawn(play(listen.to_owned(), viewer, reports, until))).collect();
-    let mut requests = 0;
-    for player in players {
-        requests += player.await??;
+impl Bench {
+    /// As many requests as are answered.
+    fn closed(&self, server: &Role, target: SocketAddr, connections: usize, reports: usize) -> Result<Figures> {
+        let plan =
+            Plan { target, key: None, connections, reports, rate: None, warm_up: WARM_UP, duration: self.duration };
+        load::run(&plan, &|| server.cpu())?.all_taken().with_context(|| {
+            format!("closed load on {target} with {connections} connections, {reports} reports a request")
+        })
     }
-    let after = role.cost()?;
-    let (cpu_seconds, wall_seconds) =
-        (after.cpu_seconds - before.cpu_seconds, after.wall_seconds - before.wall_seconds);
-    Ok(Load { requests, cpu_seconds, wall_seconds })
+
+    /// Single reports at a constant rate.
+    fn open(&self, server: &Role, target: SocketAddr, rate: f64) -> Result<Figures> {
+        let connections = self.connections * OPEN_FACTOR;
+        let plan = Plan {
+            target,
+            key: None,
+            connections,
+            reports: 1,
+            rate: Some(rate),
+            warm_up: WARM_UP,
+            duration: self.duration,
+        };
+        load::run(&plan, &|| server.cpu())?.all_taken()
+    }
 }
 
-async fn play(listen: String, viewer: u64, reports: u64, until: Instant) -> Result<u64> {
-    let mut stream = TcpStream::connect(&listen).await?;
-    stream.set_nodelay(true)?;
-    let (mut seq, mut requests, mut answer) = (0, 0, vec![0; 1_024]);
-    while Instant::now() < until {
-        let body: Vec<_> = (seq..seq + reports).map(|seq| report(viewer, seq)).collect();
-        let body = if reports == 1 { body[0].clone() } else { format!("[{}]", body.join(",")) };
-        seq = (seq + reports) % 500_000;
-        let request = format!(
-            "POST /v1/heartbeats HTTP/1.1\r\nHost: {listen}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let length = stream.read(&mut answer).await?;
-        ensure!(
-            answer[..length].starts_with(b"HTTP/1.1 202"),
-            "the gateway answered {}",
-            String::from_utf8_lossy(&answer[..length])
-        );
-        requests += 1;
-    }
-    Ok(requests)
+fn ratio(round: &Round) -> f64 {
+    round.single.server_us() / round.floor.server_us()
 }
 
-fn report(viewer: u64, seq: u64) -> String {
-    format!(
-        r#"{{"session_id":"0190a2b4-77c3-7d11-9e2f-{viewer:012}","seq":{seq},"user_id":"user-{viewer:08}","video_id":"title-00042","event_time":{},"from_ms":{},"position_ms":{},"played_ms":5000,"territory":"DE","device":"tv"}}"#,
-        now_ms(),
-        seq * 100,
-        seq * 100 + 5_000,
-    )
+/// The middle one of a figure of some rounds.
+pub(crate) fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+}
+
+/// As many digits as the figure is worth.
+pub(crate) fn round_2(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
 }

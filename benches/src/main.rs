@@ -1,30 +1,83 @@
 //! The benchmarks of whole roles: the release binary as a process pinned to one core, a real Kafka and PostgreSQL beside it,
 //! figures from outside. The steps inside the processor are in `benches/steps.rs`.
 //!
-//! `cargo bench-gateway`, `cargo bench-process`, `cargo bench-sink`; the last line of each is one line of JSON.
+//! `cargo bench-gateway`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-sink`; the last line of
+//! each is one line of JSON. `bench load` loads any server that takes heartbeats; `floor` and `attack` are parts of
+//! the others.
 
+mod armour;
+mod attack;
+mod figures;
+mod floor;
+mod framing;
 mod gateway;
+mod load;
 mod process;
+mod request;
 mod role;
 mod sink;
+mod soak;
 mod viewers;
 
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::str::FromStr;
 
 fn main() -> Result<()> {
-    let arguments: Vec<_> = std::env::args().collect();
-    if std::env::var_os("WATCHBEAT_TEST_BROKERS").is_none() {
-        return Err(again_with_services(&arguments));
+    let arguments = Arguments(std::env::args().collect());
+    match arguments.0.get(1).map(String::as_str) {
+        Some("floor") => return floor::run(arguments.value("--listen")?, arguments.value("--status")?),
+        Some("load") => return load_alone(&arguments),
+        Some("attack") => return attack::run(&arguments),
+        _ if std::env::var_os("WATCHBEAT_TEST_BROKERS").is_none() => return Err(again_with_services(&arguments.0)),
+        Some("gateway") => return gateway::run(),
+        Some("armour") => return armour::run(),
+        _ => {}
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    match arguments.get(1).map(String::as_str) {
-        Some("gateway") => runtime.block_on(gateway::run()),
+    match arguments.0.get(1).map(String::as_str) {
         Some("process") => runtime.block_on(process::run()),
         Some("sink") => runtime.block_on(sink::run()),
-        _ => bail!("usage: bench gateway|process|sink"),
+        Some("soak") => runtime.block_on(soak::run()),
+        _ => bail!("usage: bench gateway|armour|soak|process|sink|load"),
     }
+}
+
+/// Arguments of the parts, each a flag and a value.
+pub(crate) struct Arguments(Vec<String>);
+
+impl Arguments {
+    /// The value of a flag that may be absent.
+    pub(crate) fn find<T: FromStr>(&self, flag: &str) -> Result<Option<T>> {
+        let Some(place) = self.0.iter().position(|argument| argument == flag) else { return Ok(None) };
+        let value = self.0.get(place + 1).and_then(|value| value.parse().ok());
+        value.map(Some).with_context(|| format!("{flag} needs a value"))
+    }
+
+    /// The value of a flag that must be there.
+    pub(crate) fn value<T: FromStr>(&self, flag: &str) -> Result<T> {
+        self.find(flag)?.with_context(|| format!("{flag} is missing"))
+    }
+}
+
+/// One load on a server that somebody else started, whose process is `--pid`.
+fn load_alone(arguments: &Arguments) -> Result<()> {
+    let key: Option<String> = arguments.find("--key")?;
+    let plan = load::Plan {
+        target: arguments.value("--target")?,
+        key: key.as_deref(),
+        connections: arguments.find("--connections")?.unwrap_or(256),
+        reports: arguments.find("--reports")?.unwrap_or(1),
+        rate: arguments.find("--rate")?,
+        warm_up: std::time::Duration::from_secs(1),
+        duration: std::time::Duration::from_secs(arguments.find("--seconds")?.unwrap_or(5)),
+    };
+    let pid: Option<u32> = arguments.find("--pid")?;
+    let server_cpu = || pid.map_or(Ok(std::time::Duration::ZERO), role::cpu);
+    let figures = load::run(&plan, &server_cpu)?;
+    process::print_line(&figures.to_json());
+    Ok(())
 }
 
 /// Builds the binary under test, and becomes this program anew with Kafka and PostgreSQL beside it.

@@ -1,15 +1,19 @@
-//! The binary under test as a process on one core, and what it costs.
+//! The programs under test as processes, by default on one core, and what they cost.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The core of the process under test; everything else shares the others.
 const CORE: &str = "1";
+/// What is left for Kafka and the load.
+const OTHER_CORE: &str = "0";
 /// Clock ticks of /proc a second, on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// Time for a process to answer after its start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Brokers of the test Kafka.
 pub(crate) fn brokers() -> Result<String> {
@@ -19,6 +23,24 @@ pub(crate) fn brokers() -> Result<String> {
 /// URL of the test database.
 pub(crate) fn database_url() -> Result<String> {
     std::env::var("WATCHBEAT_TEST_DATABASE_URL").context("WATCHBEAT_TEST_DATABASE_URL")
+}
+
+/// Folder of the test Kafka, for `scripts/kafka-stop` and `scripts/kafka-start`.
+pub(crate) fn kafka_dir() -> Result<String> {
+    std::env::var("WATCHBEAT_TEST_KAFKA_DIR").context("WATCHBEAT_TEST_KAFKA_DIR")
+}
+
+/// Keeps Kafka off the core under test.
+pub(crate) fn pin_kafka() -> Result<()> {
+    let pid = fs::read_to_string(format!("{}/kafka.pid", kafka_dir()?))?;
+    let pinned = Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", OTHER_CORE, pid.trim()])
+        .stdout(Stdio::null())
+        .status()?;
+    if !pinned.success() {
+        bail!("taskset cannot move Kafka to core {OTHER_CORE}");
+    }
+    Ok(())
 }
 
 /// Makes schema and topics.
@@ -32,12 +54,20 @@ pub(crate) fn migrate(partitions: u32) -> Result<()> {
     Ok(())
 }
 
-fn command(arguments: &[&str]) -> Result<Command> {
-    let binary = std::env::current_exe()?.with_file_name("watchbeat");
-    let mut command = Command::new("taskset");
-    command.args(["--cpu-list", CORE]).arg(binary).args(arguments);
+/// The binary under test, with Kafka and database in its environment.
+pub(crate) fn command(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("watchbeat"));
+    command.args(arguments);
     command.env("WATCHBEAT_BROKERS", brokers()?).env("WATCHBEAT_DATABASE_URL", database_url()?);
     Ok(command)
+}
+
+/// The same command on the core under test.
+fn pinned(command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", CORE]).arg(command.get_program()).args(command.get_args());
+    pinned.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    pinned
 }
 
 /// A role under test.
@@ -55,51 +85,114 @@ pub(crate) struct Cost {
 }
 
 impl Role {
-    /// Starts a role and waits until its admin port answers.
+    /// Starts a role on the core under test and waits until its admin port answers.
     pub(crate) fn start(arguments: &[&str]) -> Result<Role> {
-        let admin = format!("127.0.0.1:{}", free_port()?);
-        let mut all = arguments.to_vec();
-        all.extend(["--admin-listen", &admin, "--log", "warn"]);
-        let child = command(&all)?.stdin(Stdio::null()).spawn().context("taskset, of util-linux, starts the role")?;
+        let (admin, arguments) = with_admin(arguments)?;
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        Role::serving(pinned(&command(&arguments)?), admin)
+    }
+
+    /// Starts a role on any core and waits until its admin port answers.
+    pub(crate) fn start_anywhere(arguments: &[&str]) -> Result<Role> {
+        let (admin, arguments) = with_admin(arguments)?;
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        Role::serving(command(&arguments)?, admin)
+    }
+
+    /// Starts the floor on the core under test.
+    pub(crate) fn floor(listen: SocketAddr, status: u16) -> Result<Role> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["floor", "--listen", &listen.to_string(), "--status", &status.to_string()]);
+        Role::serving(pinned(&command), listen)
+    }
+
+    fn serving(mut command: Command, address: SocketAddr) -> Result<Role> {
+        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {command:?}"))?;
         let mut role = Role { child, started: Instant::now() };
-        while std::net::TcpStream::connect(&admin).is_err() {
+        while TcpStream::connect(address).is_err() {
             if let Some(status) = role.child.try_wait()? {
-                bail!("the role ended: {status}");
+                bail!("{command:?} ended: {status}");
+            }
+            if role.started.elapsed() > START_TIMEOUT {
+                bail!("{command:?} does not answer on {address}");
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(role)
     }
 
+    /// CPU time so far; see [`cpu`].
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        cpu(self.child.id())
+    }
+
     /// CPU and wall time since the start, and the most memory it ever had.
     pub(crate) fn cost(&self) -> Result<Cost> {
-        let folder = format!("/proc/{}", self.child.id());
-        let stat = fs::read_to_string(format!("{folder}/stat"))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').context("stat of the role")?;
         let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-        let status = fs::read_to_string(format!("{folder}/status"))?;
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok());
         Ok(Cost {
             cpu_seconds: ticks / TICKS_PER_SECOND,
             wall_seconds: self.started.elapsed().as_secs_f64(),
-            peak_bytes: peak.context("peak memory of the role")? * 1_024,
+            peak_bytes: self.memory("VmHWM:")?,
         })
+    }
+
+    /// Memory it has now.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, name: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok());
+        Ok(kib.with_context(|| format!("{name} of the role"))? * 1_024)
+    }
+
+    /// kill -9, and waits for its end.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
 }
 
 impl Drop for Role {
+    /// kill -9.
     fn drop(&mut self) {
         let _ = self.child.kill(); // it may have ended by itself
         let _ = self.child.wait();
     }
 }
 
-/// A free port of the loopback interface.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// CPU time of the threads that a process has now, exact to the time slice.
+pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile; those that carry the load do not.
+        let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let on_core = schedstat.split(' ').next().and_then(|field| field.parse::<u64>().ok());
+        nanoseconds += on_core.context("schedstat of the role")?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The arguments with an admin port of their own.
+fn with_admin(arguments: &[&str]) -> Result<(SocketAddr, Vec<String>)> {
+    let admin = free_address()?;
+    let more = ["--admin-listen".to_owned(), admin.to_string(), "--log".to_owned(), "warn".to_owned()];
+    Ok((admin, arguments.iter().map(|argument| (*argument).to_owned()).chain(more).collect()))
+}
+
+/// A free address of the loopback interface.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// The clock; ms since the epoch.

@@ -19,6 +19,9 @@ CONNECTIONS = [64, 256]
 START_SECONDS = 60  # a JVM on one busy core takes ten
 OUTAGE_SECONDS = 20  # a player that has waited this long has given up
 OUTAGE_REPORTS = 16
+LOST_SECONDS = 30  # what is not in the topic by then is lost
+UNCHANGED_SECONDS = 5  # many times the slowest gateway's interval between two writes
+PARTITIONS = 4
 KILL_CLIENTS = 32
 KILL_SECONDS = 3
 ID = re.compile(rb"0190a2b4-77c3-7d11-9e2f-(\d{12})")
@@ -36,7 +39,7 @@ class Gateway:
 
     def create_topic(self) -> None:
         """Its topic is one of a pipeline's, with a prefix."""
-        flags = ["--topic-prefix", self.peer.topic.removesuffix("heartbeats"), "--partitions", "4", "--replication", "1"]
+        flags = ["--topic-prefix", self.peer.topic.removesuffix("heartbeats"), "--partitions", str(PARTITIONS), "--replication", "1"]
         database = ["--brokers", self.brokers, "--database-url", os.environ["WATCHBEAT_TEST_DATABASE_URL"]]
         subprocess.run([watchbeat(), "migrate", *flags, *database, "--log", "warn"], check=True)
 
@@ -108,27 +111,47 @@ class Gateway:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) // 1024
 
-    def appended(self) -> Counter:
-        """How often each report is in the topic, once nothing is added any more."""
-        seen, deadline = -1, time.monotonic() + START_SECONDS
-        while (now := self.end_offset()) != seen and time.monotonic() < deadline:
-            seen = now
-            time.sleep(2)  # Telegraf writes ten times a second
-        command = ["kcat", "-C", "-q", "-e", "-o", "beginning", "-b", self.brokers, "-t", self.peer.topic]
-        records = subprocess.run(command, check=True, capture_output=True).stdout
-        return Counter(int(ident) for ident in ID.findall(records))
+    def appended(self, expected: set[int], since_ms: int) -> Counter:
+        """How often each report is in the topic since a time, once all that are expected are there or enough was waited."""
+        deadline = time.monotonic() + LOST_SECONDS
+        since = ["-o", f"s@{since_ms}"]
+        while True:
+            command = ["kcat", "-C", "-q", "-e", *since, "-b", self.brokers, "-t", self.peer.topic]
+            records = subprocess.run(command, check=True, capture_output=True).stdout
+            times = Counter(int(ident) for ident in ID.findall(records))
+            if expected <= times.keys() or time.monotonic() > deadline:
+                return times
+            time.sleep(1)
 
-    def end_offset(self) -> int:
-        ends = [word for partition in range(4) for word in ("-t", f"{self.peer.topic}:{partition}:-1")]
-        answer = subprocess.run(["kcat", "-Q", "-b", self.brokers, *ends], check=True, capture_output=True, text=True)
-        return sum(int(offset) for offset in re.findall(r"offset (\d+)", answer.stdout))
+    def wait_for(self, records: int) -> int:
+        """Waits until the topic has so many records, or gets none any more; gives how many it has."""
+        seen, unchanged_since = -1, time.monotonic()
+        while (now := self.records()) < records:
+            if now != seen:
+                seen, unchanged_since = now, time.monotonic()
+            elif time.monotonic() > unchanged_since + UNCHANGED_SECONDS:
+                break
+            time.sleep(0.5)
+        return now
+
+    def records(self) -> int:
+        """How many records the topic has; asked again while Kafka is still finding its feet."""
+        deadline = time.monotonic() + START_SECONDS
+        ends = [word for partition in range(PARTITIONS) for word in ("-t", f"{self.peer.topic}:{partition}:-1")]
+        while True:
+            answer = subprocess.run(["kcat", "-Q", "-b", self.brokers, *ends], capture_output=True, text=True)
+            if answer.returncode == 0:
+                return sum(int(offset) for offset in re.findall(r"offset (\d+)", answer.stdout))
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"kcat cannot ask for the end of {self.peer.topic}: {answer.stderr}")
+            time.sleep(0.5)
 
 
 def speed(gateway: Gateway) -> dict:
     """Requests per second and their cost, at each number of connections."""
     figures = {}
     for connections in CONNECTIONS:
-        before_all = gateway.end_offset()
+        records_before = gateway.records()
         warm = gateway.load(connections, WARM_SECONDS)
         before = gateway.cpu_seconds()
         load = gateway.load(connections, SECONDS)
@@ -146,23 +169,15 @@ def speed(gateway: Gateway) -> dict:
         }
         # What was acknowledged under load must be in the topic; unanswered requests of the end may be there as well.
         acknowledged = accepted + warm["answers"] - warm["refused"]
-        missing = acknowledged - (settled(gateway) - before_all)
-        figures[f"connections_{connections}"]["missing_after_load"] = max(missing, 0)
+        there = gateway.wait_for(records_before + acknowledged) - records_before
+        figures[f"connections_{connections}"]["missing_after_load"] = max(acknowledged - there, 0)
     return figures
-
-
-def settled(gateway: Gateway) -> int:
-    """The end of the topic, once nothing is added any more."""
-    seen = -1
-    while (now := gateway.end_offset()) != seen:
-        seen = now
-        time.sleep(1)
-    return seen
 
 
 def kill(gateway: Gateway) -> dict:
     """Kills the gateway under load and starts it again; clients send again what got no answer, as players do."""
     acknowledged, unanswered = set(), set()
+    since_ms = now_ms()
     stop = threading.Event()
     guard = threading.Lock()
 
@@ -193,7 +208,7 @@ def kill(gateway: Gateway) -> dict:
     before = len(acknowledged)
     gateway.start()
     acknowledged |= {ident for ident in unanswered if gateway.accepts(ident)}
-    times = gateway.appended()
+    times = gateway.appended(acknowledged, since_ms)
     return {
         "acknowledged_before": before,
         "sent_again": len(unanswered),
@@ -219,6 +234,7 @@ def outage(gateway: Gateway) -> dict:
         connection.close()
         answers[ident] = (answer, time.monotonic() - begun)
 
+    since_ms = now_ms()
     subprocess.run([scripts / "kafka-stop", gateway.kafka_dir, "--kill"], check=True)
     clients = [threading.Thread(target=report, args=(ident,)) for ident in gateway.take_ids(OUTAGE_REPORTS)]
     for client in clients:
@@ -229,8 +245,9 @@ def outage(gateway: Gateway) -> dict:
     back = time.monotonic()
     gateway.wait_until_it_serves()
     served_again = time.monotonic() - back
-    times = gateway.appended()
-    acknowledged = [ident for ident, (answer, _) in answers.items() if answer.startswith("2")]
+    acknowledged = {ident for ident, (answer, _) in answers.items() if answer.startswith("2")}
+    gateway.records()  # Kafka answers again
+    times = gateway.appended(acknowledged, since_ms)
     return {
         "answers": dict(Counter(answer for answer, _ in answers.values())),
         "answered_after_seconds": round(max(seconds for _, seconds in answers.values()), 2),

@@ -91,8 +91,9 @@ fn base64_and_a_label_that_is_no_id() {
         fixture!("snowplow/base64.json"),
         "",
         expect![[r#"
-        5a3c1d52-6a0f-4f7a-9d53-0d9a1a6b7c01 900 viewer:40example.com Gr:C3:B6:C3:9Fer:20als:20:E2:80:9Esieben:E2:80:9C:3F at 7199800 pos 30012 Playing of 3600120 web
-    "#]],
+            5a3c1d52-6a0f-4f7a-9d53-0d9a1a6b7c01 900 viewer:40example.com Gr:C3:B6:C3:9Fer:20als:20:E2:80:9Esieben:E2:80:9C:3E:3E:3E:3E:3E:3F:3F:3F:3F:3F at 7169800 pos 30012 Playing of 3600120 web
+            5a3c1d52-6a0f-4f7a-9d53-0d9a1a6b7c01 1800 viewer:40example.com Gr:C3:B6:C3:9Fer:20als:20:E2:80:9Esieben:E2:80:9C:3E:3E:3E:3E:3E:3F:3F:3F:3F:3F at 7199800 pos 60012 Playing of 3600120 web
+        "#]],
     );
 }
 
