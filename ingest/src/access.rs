@@ -1,6 +1,8 @@
 //! What browsers and keys need of the headers: where a request carries its key, and the CORS headers of an answer.
 
 use crate::limits::PREFLIGHT_MAX_AGE_S;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -11,15 +13,22 @@ use hyper::header::{
 use hyper::{HeaderMap, Response, StatusCode};
 use std::borrow::Cow;
 
-/// The key of a request: `Authorization: Bearer`, `X-Watchbeat-Key`, or `?key=`, the first that is there.
+/// The key of a request: `Authorization: Bearer`, or `Basic` with the key as the user (as Segment's libraries send it),
+/// `X-Watchbeat-Key`, or `?key=`, the first that is there.
 pub(crate) fn key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<Cow<'a, str>> {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
-        let (scheme, key) = value.to_str().ok()?.trim().split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Borrowed(key.trim()))
+    let authorised = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, credentials) = value.to_str().ok()?.trim().split_once(' ')?;
+        let credentials = credentials.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Cow::Borrowed(credentials));
+        }
+        let basic = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(credentials).ok()).flatten()?;
+        let (user, _) = std::str::from_utf8(&basic).ok()?.split_once(':')?;
+        Some(Cow::Owned(user.to_owned()))
     });
     let header = || headers.get("x-watchbeat-key").and_then(|value| value.to_str().ok()).map(Cow::Borrowed);
     let parameter = || query?.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded);
-    bearer.or_else(header).or_else(parameter)
+    authorised.or_else(header).or_else(parameter)
 }
 
 /// The web origin that a browser says the request comes from.
@@ -51,7 +60,9 @@ pub(crate) fn preflight() -> Response<Full<Bytes>> {
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-encoding, content-type, x-watchbeat-key"),
+        HeaderValue::from_static(
+            "authorization, content-encoding, content-type, sp-anonymous, x-retry-count, x-watchbeat-key",
+        ),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));
     response
@@ -93,6 +104,7 @@ mod tests {
         assert_eq!(key(&headers("authorization", "Bearer a"), None).as_deref(), Some("a"));
         assert_eq!(key(&headers("authorization", "bearer  a "), Some("key=b")).as_deref(), Some("a"));
         assert_eq!(key(&headers("authorization", "Basic a"), Some("key=b")).as_deref(), Some("b"));
+        assert_eq!(key(&headers("authorization", "Basic d3JpdGUta2V5Og=="), None).as_deref(), Some("write-key"));
         assert_eq!(key(&headers("x-watchbeat-key", "a"), None).as_deref(), Some("a"));
         assert_eq!(key(&none, Some("x=1&key=a%3ab%2")).as_deref(), Some("a:b%2"));
         assert_eq!(key(&none, Some("monkey=a")), None);

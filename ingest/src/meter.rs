@@ -20,7 +20,10 @@ const REPLAYED: &str = "watchbeat_ingest_replayed_records_total";
 /// Tells the recorder what the metrics mean.
 pub(crate) fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by HTTP status.");
-    describe_counter!(REPORTS, "Reports answered, by verdict: accepted, ignored (an event of another format), or the code of the rejection.");
+    describe_counter!(
+        REPORTS,
+        "Reports answered, by verdict: accepted, ignored (an event of another format), or the code of the rejection."
+    );
     describe_counter!(SITE_REPORTS, "Accepted reports, by site.");
     describe_counter!(BODY_BYTES, Unit::Bytes, "Bytes of bodies received, as they came, before decompression.");
     describe_histogram!(

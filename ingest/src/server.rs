@@ -3,7 +3,7 @@
 
 use crate::gateway::Shared;
 use crate::keys::Keys;
-use crate::limits::{FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER, SEARCH_INTERVAL, WATCH_INTERVAL};
+use crate::limits::{DETOUR_AFTER, FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER, SEARCH_INTERVAL, WATCH_INTERVAL};
 use crate::net::{self, Certificates, Slots, Trust};
 use crate::outlet::{Outlet, Partitions, Topics};
 use crate::pseudonym::PepperFile;
@@ -15,6 +15,8 @@ use futures::future::try_join_all;
 use service::{Component, Readiness, Stop, TaskError};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::time::timeout;
 use topic::{Log, LogError, Spool};
 
 /// Why the gateway does not start, or cannot go on.
@@ -69,12 +71,10 @@ pub async fn serve(
     let producer = log.producer(PRODUCER_LINGER)?;
     let topics = Topics::new(&settings.heartbeats_topic, &settings.dead_letters_topic);
     let outlet = Arc::new(Outlet::new(producer.clone(), topics, spool.clone()));
-    match find(&log, &outlet).await {
-        Ok(()) => {}
-        Err(error) if spool.is_some() && is_outage(&error) => {
-            tracing::warn!(%error, "the log is away, records go to the spool until it is back");
-        }
-        Err(error) => return Err(error),
+    match timeout(if spool.is_some() { DETOUR_AFTER } else { Duration::MAX }, find(&log, &outlet)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if spool.is_none() || !is_outage(&error) => return Err(error),
+        Ok(Err(_)) | Err(_) => tracing::warn!("the log is away, records go to the spool until it is back"),
     }
     let (guesses, bodies) = (Guesses::new(), AtomicU64::new(0));
     let shared = Arc::new(Shared { keys, peppers, outlet: outlet.clone(), guesses, bodies });

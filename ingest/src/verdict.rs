@@ -112,7 +112,9 @@ impl Verdict {
                 self.add(index, json::heartbeat(text, route.received_at), route, || Report::of_text(text));
             }
             Foreign::Refused { rejection, source } => {
-                self.add(index, Err(rejection.clone()), route, || Report::of_text(source));
+                // Where its user is nobody knows, so with a pepper nothing of it is kept.
+                let report = || if route.peppers.is_some() { Report::Withheld } else { Report::of_text(source) };
+                self.add(index, Err(rejection.clone()), route, report);
             }
             Foreign::Ignored => self.ignored += 1,
         }
