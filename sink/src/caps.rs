@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A flush is due at this many merged rows, unless told otherwise.
-pub const FLUSH_ROWS: usize = 20_000;
+pub const FLUSH_ROWS: usize = 100_000;
 
 /// Rows per statement: what PostgreSQL and YugabyteDB both take well (more gained nothing, and holds locks longer).
 pub const ROWS_PER_STATEMENT: usize = 1_000;
@@ -13,6 +13,9 @@ pub const RECORDS_PER_POLL: usize = 32;
 
 /// How long a poll waits when nothing is due: how soon a stop is seen.
 pub const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// How long a poll waits while a batch is being written: how soon the next one begins.
+pub const WRITING_POLL_WAIT: Duration = Duration::from_millis(5);
 
 /// Epochs that wait for a missing one in memory, per partition: at one a second, a quarter of an hour. Those further on are
 /// read again.

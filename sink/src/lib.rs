@@ -12,7 +12,8 @@ mod pace;
 mod progress;
 mod run;
 mod transaction;
-mod upsert;
+pub mod upsert;
+mod writing;
 
 pub use database::pool;
 pub use error::{DatabaseError, SinkError};

@@ -1,5 +1,6 @@
-//! The sink's loop: poll, chain, merge, write. One thread, blocking; it waits for the database on the runtime's handle. This
-//! is the one place of the crate that reads a clock, and only to know when a flush is due.
+//! The sink's loop: poll, chain, merge, write. While the database works on one batch the next is gathered, so a sink that
+//! is behind merges more rows into one. One blocking thread, and one transaction at a time beside it. This is the one
+//! place of the crate that reads a clock, and only to know when a flush is due.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use crate::chain::{Arrival, Chain};
 use crate::database::persistently;
 use crate::pace::Pace;
 use crate::progress::{self, Change, Changes, FromProgress, Progress};
-use crate::transaction::{self, Batch, Outcome, Range};
+use crate::transaction::{Batch, Outcome, Range};
+use crate::writing::Writing;
 use crate::{Settings, SinkError, caps, meters};
 
 /// Writes until told to stop; then writes what it has, and ends. Blocks the thread it is called on.
@@ -74,6 +76,7 @@ impl Sink {
             chains: BTreeMap::new(),
             ready: VecDeque::new(),
             batch: Batch::default(),
+            writing: None,
             due: None,
             leaving: false,
         };
@@ -97,13 +100,18 @@ impl Sink {
             failure.map_or(Ok(()), Err)?;
             self.state.follow_assignment();
             self.merge_ready()?;
+            if self.state.writing.as_ref().is_some_and(Writing::is_over) {
+                self.settle()?;
+            }
             if self.look_for_missing()? {
+                self.settle()?;
                 self.rebuild()?;
-            } else if self.state.is_due() {
-                self.flush()?;
+            } else if self.state.leaving || (self.state.is_due() && self.state.writing.is_none()) {
+                self.write()?;
             }
         }
-        self.flush()
+        self.write()?;
+        self.settle()
     }
 
     /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that
@@ -111,8 +119,8 @@ impl Sink {
     fn merge_ready(&mut self) -> Result<(), SinkError> {
         while let Some((partition, arrival)) = self.state.ready.pop_front() {
             self.state.merge(partition, arrival)?;
-            if self.state.batch.merged.rows() >= self.state.pace.rows {
-                self.flush()?;
+            if self.state.is_full() {
+                self.write()?;
             }
         }
         Ok(())
@@ -141,21 +149,31 @@ impl Sink {
         Ok(is_stuck)
     }
 
-    /// Writes the batch, if there is one; starts over from `progress` when somebody else was faster.
-    fn flush(&mut self) -> Result<(), SinkError> {
+    /// Begins to write the batch, if there is one, as soon as the one before it is written.
+    fn write(&mut self) -> Result<(), SinkError> {
+        self.settle()?;
         if self.state.batch.ranges.is_empty() {
             return Ok(());
         }
         self.state.place_positions();
-        let pace = self.state.pace;
-        let (started, batch) = (Instant::now(), std::mem::take(&mut self.state.batch));
+        let batch = std::mem::take(&mut self.state.batch);
         self.state.due = None;
         self.state.leaving = false;
-        let pipeline = &self.state.settings.pipeline;
-        let writing = transaction::write(&self.pool, pipeline, &batch, &self.database, &self.stop, pace.patience);
-        match self.runtime.block_on(writing)? {
+        let pipeline = self.state.settings.pipeline.clone();
+        let (pool, database, stop) = (self.pool.clone(), self.database.clone(), self.stop.clone());
+        let patience = self.state.pace.patience;
+        self.state.writing = Some(Writing::begin(&self.runtime, pool, pipeline, batch, database, stop, patience));
+        Ok(())
+    }
+
+    /// Waits for the batch that is being written; starts over from `progress` when it is not in the tables, or nobody knows.
+    fn settle(&mut self) -> Result<(), SinkError> {
+        let Some(writing) = self.state.writing.take() else { return Ok(()) };
+        let pace = self.state.pace;
+        let (batch, took, outcome) = writing.end(&self.runtime)?;
+        match outcome {
             None => {
-                self.state.ready.clear(); // it would begin behind what is lost here
+                self.state.forget_gathered(); // it would begin behind what is lost here
                 return Ok(());
             }
             Some(Outcome::TimedOut) => {
@@ -179,8 +197,14 @@ impl Sink {
         self.state.pace = pace.faster(self.state.settings.flush_rows, self.patience);
         counter!(meters::TRANSACTIONS, "outcome" => "committed").increment(1);
         counter!(meters::ROWS).increment(batch.merged.rows() as u64);
-        histogram!(meters::WRITE_SECONDS).record(started.elapsed().as_secs_f64());
-        for (partition, range) in batch.ranges {
+        histogram!(meters::WRITE_SECONDS).record(took.as_secs_f64());
+        self.note_written(&batch);
+        Ok(())
+    }
+
+    /// Tells lag monitors how far the tables are.
+    fn note_written(&mut self, batch: &Batch) {
+        for (&partition, range) in &batch.ranges {
             gauge!(meters::CLOCK, "partition" => partition.to_string()).set(range.clock as f64);
             // For lag monitors only, so a failure is theirs: `progress` is where the sink resumes.
             if let (true, Err(error)) =
@@ -189,15 +213,11 @@ impl Sink {
                 tracing::debug!(%error, partition, "the group's offset could not be committed");
             }
         }
-        Ok(())
     }
 
     /// Drops what is merged, and reads again from where the tables are.
     fn rebuild(&mut self) -> Result<(), SinkError> {
-        self.state.batch = Batch::default();
-        self.state.ready.clear();
-        self.state.due = None;
-        self.state.leaving = false;
+        self.state.forget_gathered();
         let partitions: Vec<u32> = self.state.chains.keys().copied().collect();
         let pipeline = &self.state.settings.pipeline;
         let reading = persistently("reading progress", &self.database, &self.stop, async || {
@@ -223,7 +243,10 @@ struct State {
     chains: BTreeMap<u32, Chain>,
     /// Epochs whose turn it is, with their partitions; empty before each poll.
     ready: VecDeque<(u32, Arrival)>,
+    /// What is gathered.
     batch: Batch,
+    /// What is being written meanwhile; the batch goes on behind it.
+    writing: Option<Writing>,
     pace: Pace,
     /// When the batch must be written.
     due: Option<Instant>,
@@ -289,11 +312,21 @@ impl State {
         }
     }
 
-    /// A partition that comes back while its epochs are still in the batch goes on behind them. Should somebody else have
+    /// Drops what is merged or waits for it.
+    fn forget_gathered(&mut self) {
+        self.batch = Batch::default();
+        self.ready.clear();
+        self.due = None;
+        self.leaving = false;
+    }
+
+    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them. Should somebody else have
     /// written meanwhile, the guard finds it, and all starts over.
     fn assign(&mut self, row: Progress) {
         let Progress { partition, next_offset, fingerprint, partials_offset } = row;
-        let next = self.batch.ranges.get(&partition).map_or(next_offset, |range| range.to);
+        let gathered = self.batch.ranges.get(&partition);
+        let range = gathered.or_else(|| self.writing.as_ref()?.batch().ranges.get(&partition));
+        let next = range.map_or(next_offset, |range| range.to);
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 
@@ -308,11 +341,18 @@ impl State {
     }
 
     fn is_due(&self) -> bool {
-        self.leaving || self.batch.merged.rows() >= self.pace.rows || self.due.is_some_and(|due| due <= Instant::now())
+        self.is_full() || self.due.is_some_and(|due| due <= Instant::now())
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.merged.rows() >= self.pace.rows
     }
 
     /// How long a poll may wait.
     fn wait(&self) -> Duration {
+        if self.writing.is_some() {
+            return caps::WRITING_POLL_WAIT;
+        }
         self.due.map_or(caps::POLL_WAIT, |due| due.saturating_duration_since(Instant::now()).min(caps::POLL_WAIT))
     }
 }

@@ -39,49 +39,80 @@ fn epoch(from: u64) -> Partial {
     }
 }
 
+/// A database, a log that holds `epochs`, and an account of the transactions.
+struct Bed {
+    database: TestDatabase,
+    client: tokio_postgres::Client,
+    log: Log,
+    _dir: tempfile::TempDir,
+    epochs: usize,
+}
+
+impl Bed {
+    async fn new(epochs: &[u64]) -> Bed {
+        let database = TestDatabase::create().await;
+        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        sql::migrate::migrate(&mut client).await.unwrap();
+        let account = "create table moved (epochs bigint not null, at bigserial);
+            create function note() returns trigger language plpgsql as $$ begin
+                insert into moved values (new.next_offset - old.next_offset); return new; end $$;
+            create trigger note after update on watchbeat.progress for each row execute function note();";
+        client.batch_execute(account).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::embedded(dir.path()).unwrap();
+        let (name, max_message_bytes) = ("partials".to_owned(), 1 << 20);
+        let spec = TopicSpec { name, partitions: 1, replication: 1, retention_ms: -1, max_message_bytes };
+        log.create_topic(&spec).await.unwrap();
+        let message =
+            |from: &u64| Outgoing { partition: 0, key: Bytes::new(), value: sql::codec::encode(&epoch(*from)).into() };
+        let messages: Vec<_> = epochs.iter().map(message).collect();
+        log.producer(Duration::ZERO).unwrap().append("partials", &messages).await.unwrap();
+        Bed { database, client, log, _dir: dir, epochs: epochs.len() }
+    }
+
+    /// Starts a sink.
+    fn start(&self, flush_rows: usize, patience: Duration) -> Running {
+        let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
+        let settings = Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows };
+        let (pool, runtime, stop) = (crate::pool(self.database.url(), 2).unwrap(), Handle::current(), Stop::new());
+        let log = self.log.clone();
+        let mut sink = Sink::open(log, pool, settings, runtime, &Readiness::new(), stop.clone(), patience).unwrap();
+        Running { stop, thread: std::thread::spawn(move || sink.run()) }
+    }
+
+    /// Waits until all epochs are in the tables, each once, and ends the sink.
+    async fn finish(&self, Running { stop, thread }: Running) {
+        let started = Instant::now();
+        let read = "select coalesce(max(next_offset), 0) from watchbeat.progress";
+        while self.number(read).await < self.epochs as i64 {
+            assert!(started.elapsed() < DEADLINE, "the sink does not come to the end");
+            assert!(!thread.is_finished(), "the sink ended: {:?}", thread.join());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stop.request();
+        tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap().unwrap();
+        let rows = (self.epochs * ROWS) as i64;
+        assert_eq!(self.number("select count(*) from watchbeat.ledger_minutes").await, rows);
+        assert_eq!(self.number("select sum(heartbeats)::bigint from watchbeat.ledger_minutes").await, rows);
+    }
+
+    async fn number(&self, query: &str) -> i64 {
+        self.client.query_one(query, &[]).await.unwrap().get(0)
+    }
+}
+
+struct Running {
+    stop: Stop,
+    thread: std::thread::JoinHandle<Result<(), SinkError>>,
+}
+
 /// Runs a sink over `epochs` until all are in the tables; how many epochs each transaction had.
 async fn transactions(epochs: &[u64], flush_rows: usize, patience: Duration, trigger: &str) -> Vec<i64> {
-    let database = TestDatabase::create().await;
-    let mut client = sql::migrate::connect(database.url()).await.unwrap();
-    sql::migrate::migrate(&mut client).await.unwrap();
-    let account = "create table moved (epochs bigint not null, at bigserial);
-        create function note() returns trigger language plpgsql as $$ begin
-            insert into moved values (new.next_offset - old.next_offset); return new; end $$;
-        create trigger note after update on watchbeat.progress for each row execute function note();";
-    client.batch_execute(account).await.unwrap();
-    client.batch_execute(trigger).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let log = Log::embedded(dir.path()).unwrap();
-    let (name, max_message_bytes) = ("partials".to_owned(), 1 << 20);
-    let spec = TopicSpec { name, partitions: 1, replication: 1, retention_ms: -1, max_message_bytes };
-    log.create_topic(&spec).await.unwrap();
-    let message =
-        |from: &u64| Outgoing { partition: 0, key: Bytes::new(), value: sql::codec::encode(&epoch(*from)).into() };
-    let messages: Vec<_> = epochs.iter().map(message).collect();
-    log.producer(Duration::ZERO).unwrap().append("partials", &messages).await.unwrap();
-    let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
-    let settings = Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows };
-    let (pool, runtime, stop) = (crate::pool(database.url(), 2).unwrap(), Handle::current(), Stop::new());
-    let mut sink = Sink::open(log, pool, settings, runtime, &Readiness::new(), stop.clone(), patience).unwrap();
-    let thread = std::thread::spawn(move || sink.run());
-    let started = Instant::now();
-    loop {
-        let read = "select coalesce(max(next_offset), 0) from watchbeat.progress";
-        let found: i64 = client.query_one(read, &[]).await.unwrap().get(0);
-        if found == epochs.len() as i64 {
-            break;
-        }
-        assert!(started.elapsed() < DEADLINE, "the sink stands at {found}");
-        assert!(!thread.is_finished(), "the sink ended: {:?}", thread.join());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    stop.request();
-    tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap().unwrap();
-    let counted = client.query_one("select count(*), sum(heartbeats)::bigint from watchbeat.ledger_minutes", &[]).await;
-    let counted = counted.unwrap();
-    let rows = (epochs.len() * ROWS) as i64;
-    assert_eq!((counted.get::<_, i64>(0), counted.get::<_, i64>(1)), (rows, rows));
-    let moved = client.query("select epochs from moved order by at", &[]).await.unwrap();
+    let bed = Bed::new(epochs).await;
+    bed.client.batch_execute(trigger).await.unwrap();
+    let running = bed.start(flush_rows, patience);
+    bed.finish(running).await;
+    let moved = bed.client.query("select epochs from moved order by at", &[]).await.unwrap();
     moved.iter().map(|row| row.get(0)).collect()
 }
 
@@ -119,4 +150,33 @@ async fn an_epoch_that_takes_too_long_alone_gets_more_time() {
 async fn an_epoch_that_comes_after_more_than_there_is_room_for_is_found() {
     let epochs: Vec<_> = (1..caps::WAITING_EPOCHS as u64 + 100).chain([0]).collect();
     transactions(&epochs, 20_000, caps::TRANSACTION_TIMEOUT, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropped_and_read_again() {
+    const WRITTEN: u64 = 3;
+    let epochs: Vec<_> = (0..EPOCHS).collect();
+    let bed = Bed::new(&epochs).await;
+    crate::progress::read(&crate::pool(bed.database.url(), 1).unwrap(), "default", &[0]).await.unwrap();
+    // The other sink: has written the first epochs and not yet committed.
+    let mut other = sql::migrate::connect(bed.database.url()).await.unwrap();
+    let transaction = other.transaction().await.unwrap();
+    let advance = "update watchbeat.progress set next_offset = $1, partials_offset = $1, fingerprint = 'f'";
+    transaction.execute(advance, &[&WRITTEN.cast_signed()]).await.unwrap();
+    let insert = "insert into watchbeat.ledger_minutes (site, minute, disposition, heartbeats)
+        select 'default', to_timestamp(60 * m), 'credited', 1 from generate_series(0, $1::bigint - 1) as m";
+    transaction.execute(insert, &[&(WRITTEN.cast_signed() * ROWS as i64)]).await.unwrap();
+    // The sink's first batch, of two epochs, waits for that; the next is gathered behind it.
+    let running = bed.start(2 * ROWS, caps::TRANSACTION_TIMEOUT);
+    let waiting = "select count(*) from pg_locks where not granted
+        and (database is null or database = (select oid from pg_database where datname = current_database()))";
+    let started = Instant::now();
+    while bed.number(waiting).await == 0 {
+        assert!(started.elapsed() < DEADLINE, "the sink does not wait for the other");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    transaction.commit().await.unwrap();
+    bed.finish(running).await;
+    let first = bed.client.query("select epochs from moved order by at", &[]).await.unwrap();
+    assert_eq!(first[0].get::<_, i64>(0), WRITTEN.cast_signed());
 }

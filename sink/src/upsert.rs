@@ -17,15 +17,17 @@ const HOT_TABLES: [&str; 6] =
 const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
 /// One parameter of a statement: a column's values.
-pub(crate) type Array<'a> = Box<dyn ToSql + Sync + 'a>;
+pub type Array<'a> = Box<dyn ToSql + Sync + 'a>;
 
 /// The place of a table in the one order in which every sink writes them.
-pub(crate) fn write_order(name: &str) -> (usize, &str) {
+#[must_use]
+pub fn write_order(name: &str) -> (usize, &str) {
     (HOT_TABLES.iter().position(|hot| *hot == name).map_or(0, |place| place + 1), name)
 }
 
 /// Inserts rows, or merges them into those that are there.
-pub(crate) fn upsert(table: &MergedTable) -> String {
+#[must_use]
+pub fn upsert(table: &MergedTable) -> String {
     let stored: Vec<&MergedColumn> = stored(table).collect();
     let names = join(stored.iter().map(|column| quoted(column)), ", ");
     let keys = join(keys(table).map(quoted), ", ");
@@ -49,7 +51,8 @@ pub(crate) fn delete(table: &MergedTable, only_zeros: bool) -> String {
 }
 
 /// Parameters of [`upsert`] for `rows`.
-pub(crate) fn stored_arrays<'a>(table: &'a MergedTable, rows: &[u32]) -> Vec<Array<'a>> {
+#[must_use]
+pub fn stored_arrays<'a>(table: &'a MergedTable, rows: &[u32]) -> Vec<Array<'a>> {
     stored(table).map(|column| array(column, rows)).collect()
 }
 
