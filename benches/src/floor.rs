@@ -1,14 +1,18 @@
 //! The floor that the gateway is held against: what one request must cost on this machine, whoever serves it. One thread,
 //! one epoll, a read and a write per request; it finds the end of a request and answers, and that is all. Split and
 //! pipelined requests are understood. A client that does not take its answers is dropped: this is no server to run.
+//!
+//! With a hold it keeps all answers back for that long, as a server must that waits for a log: what that alone costs.
 
 use crate::framing::message_bytes;
 use anyhow::Result;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::time::Timespec;
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// The shortest answer there is.
 const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
@@ -22,7 +26,7 @@ const READ_BYTES: usize = 64 << 10;
 const ANSWERS: usize = 64;
 
 /// Serves until it is killed.
-pub(crate) fn run(listen: SocketAddr, status: u16) -> Result<()> {
+pub(crate) fn run(listen: SocketAddr, status: u16, hold: Duration) -> Result<()> {
     let answer = if status == 202 { ACCEPTED } else { NO_CONTENT };
     let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
@@ -32,18 +36,22 @@ pub(crate) fn run(listen: SocketAddr, status: u16) -> Result<()> {
         buffer: vec![0; READ_BYTES],
         answers: answer.repeat(ANSWERS),
         answer_bytes: answer.len(),
+        hold,
+        held: Vec::new(),
+        due: None,
     };
     let door = listener.as_raw_fd() as u64;
     epoll::add(&floor.epoll, &listener, EventData::new_u64(door), EventFlags::IN)?;
     let mut events = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
     loop {
-        let (ready, _) = epoll::wait(&floor.epoll, &mut events, None)?;
+        let (ready, _) = epoll::wait(&floor.epoll, &mut events, floor.nap().as_ref())?;
         for event in ready {
             match event.data.u64() {
                 data if data == door => floor.accept(&listener)?,
                 data => floor.serve(data as usize, event.flags),
             }
         }
+        floor.release();
     }
 }
 
@@ -54,6 +62,11 @@ struct Floor {
     buffer: Vec<u8>,
     answers: Vec<u8>,
     answer_bytes: usize,
+    hold: Duration,
+    /// Connections with the requests whose answers are held back.
+    held: Vec<(usize, usize)>,
+    /// When they are answered.
+    due: Option<Instant>,
 }
 
 struct Connection {
@@ -68,14 +81,12 @@ impl Floor {
         let is_ending = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         while let Ok(length) = open.stream.read(&mut self.buffer) {
             let Some(requests) = open.requests(&self.buffer[..length]) else { break };
-            let mut owed = requests * self.answer_bytes;
-            while owed > 0 {
-                let answers = &self.answers[..owed.min(self.answers.len())];
-                if !open.stream.write(answers).is_ok_and(|written| written == answers.len()) {
-                    self.connections[connection] = None;
-                    return;
-                }
-                owed -= answers.len();
+            if self.hold > Duration::ZERO {
+                self.held.push((connection, requests));
+                self.due.get_or_insert_with(|| Instant::now() + self.hold);
+            } else if !open.answer(&self.answers, requests * self.answer_bytes) {
+                self.connections[connection] = None;
+                return;
             }
             // With edges instead of levels the kernel need not look at each socket again; after a short read it is empty.
             if length < READ_BYTES && !is_ending {
@@ -84,6 +95,26 @@ impl Floor {
         }
         if is_ending {
             self.connections[connection] = None;
+        }
+    }
+
+    /// How long to wait for events at most.
+    fn nap(&self) -> Option<Timespec> {
+        let left = self.due?.saturating_duration_since(Instant::now());
+        Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) })
+    }
+
+    /// Answers what was held back long enough.
+    fn release(&mut self) {
+        if self.due.is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        self.due = None;
+        for (connection, requests) in self.held.drain(..) {
+            let Some(open) = &mut self.connections[connection] else { continue };
+            if !open.answer(&self.answers, requests * self.answer_bytes) {
+                self.connections[connection] = None;
+            }
         }
     }
 
@@ -108,6 +139,18 @@ impl Floor {
 }
 
 impl Connection {
+    /// Writes `owed` bytes of answers; `false` when the client does not take them.
+    fn answer(&mut self, answers: &[u8], mut owed: usize) -> bool {
+        while owed > 0 {
+            let answers = &answers[..owed.min(answers.len())];
+            if !self.stream.write(answers).is_ok_and(|written| written == answers.len()) {
+                return false;
+            }
+            owed -= answers.len();
+        }
+        true
+    }
+
     /// How many requests end in these bytes; `None` at the end of the stream.
     fn requests(&mut self, bytes: &[u8]) -> Option<usize> {
         if bytes.is_empty() {
@@ -142,15 +185,21 @@ mod tests {
 
     #[test]
     fn split_and_pipelined_requests_are_each_answered_once() {
+        for hold in [Duration::ZERO, Duration::from_millis(1)] {
+            each_is_answered_once(hold);
+        }
+    }
+
+    fn each_is_answered_once(hold: Duration) {
         let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        std::thread::spawn(move || run(listen, 204));
+        std::thread::spawn(move || run(listen, 204, hold));
         let mut client = loop {
             if let Ok(client) = TcpStream::connect(listen) {
                 break client;
             }
         };
         client.set_nodelay(true).unwrap();
-        client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let request = b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello".as_slice();
         let mut sent = 0;
         for split in 1..request.len() {

@@ -15,6 +15,8 @@ const PARTITIONS: u32 = 4;
 const OPEN_FACTOR: usize = 4;
 /// What the floor answers: 204, or with 202 as many bytes as the gateway.
 const FLOOR_STATUS: u64 = 204;
+/// A floor that waits as long before it answers as the gateway does at most for company, before the log has anything.
+const HOLD: Duration = Duration::from_millis(4);
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// How long and how wide the loads are.
@@ -26,6 +28,7 @@ struct Bench {
 /// One round of all closed loads.
 struct Round {
     floor: Figures,
+    holding_floor: Figures,
     floor_64: Figures,
     single: Figures,
     single_64: Figures,
@@ -39,13 +42,16 @@ pub(crate) fn run() -> Result<()> {
         connections: setting("CONNECTIONS", 256) as usize,
         duration: Duration::from_secs(setting("SECONDS", 5)),
     };
-    let (floor_at, gateway_at) = (role::free_address()?, role::free_address()?);
-    let floor = Role::floor(floor_at, setting("FLOOR_STATUS", FLOOR_STATUS) as u16)?;
+    let (floor_at, holding_at, gateway_at) = (role::free_address()?, role::free_address()?, role::free_address()?);
+    let status = setting("FLOOR_STATUS", FLOOR_STATUS) as u16;
+    let floor = Role::floor(floor_at, status, Duration::ZERO)?;
+    let holding_floor = Role::floor(holding_at, status, HOLD)?;
     let gateway = Role::start(&["ingest", "--listen", &gateway_at.to_string()])?;
     let rounds: Vec<Round> = (0..setting("ROUNDS", 5).max(1))
         .map(|_| {
             Ok(Round {
                 floor: bench.closed(&floor, floor_at, bench.connections, 1)?,
+                holding_floor: bench.closed(&holding_floor, holding_at, bench.connections, 1)?,
                 single: bench.closed(&gateway, gateway_at, bench.connections, 1)?,
                 floor_64: bench.closed(&floor, floor_at, 64, 1)?,
                 single_64: bench.closed(&gateway, gateway_at, 64, 1)?,
@@ -70,8 +76,11 @@ pub(crate) fn run() -> Result<()> {
         "bench": "gateway",
         "ratio_single": round_2(median(&rounds, ratio)),
         "ratio_single_64": round_2(median(&rounds, |round| round.single_64.server_us() / round.floor_64.server_us())),
+        "ratio_single_to_holding_floor":
+            round_2(median(&rounds, |round| round.single.server_us() / round.holding_floor.server_us())),
         "ratios": rounds.iter().map(|round| round_2(ratio(round))).collect::<Vec<_>>(),
         "floor_us": us(|round| &round.floor),
+        "holding_floor_us": us(|round| &round.holding_floor),
         "floor_us_64": us(|round| &round.floor_64),
         "us_per_request_single": us(|round| &round.single),
         "us_per_request_single_64": us(|round| &round.single_64),

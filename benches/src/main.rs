@@ -23,11 +23,15 @@ use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::str::FromStr;
+use std::time::Duration;
 
 fn main() -> Result<()> {
     let arguments = Arguments(std::env::args().collect());
     match arguments.0.get(1).map(String::as_str) {
-        Some("floor") => return floor::run(arguments.value("--listen")?, arguments.value("--status")?),
+        Some("floor") => {
+            let hold = Duration::from_millis(arguments.find("--hold-ms")?.unwrap_or(0));
+            return floor::run(arguments.value("--listen")?, arguments.value("--status")?, hold);
+        }
         Some("load") => return load_alone(&arguments),
         Some("attack") => return attack::run(&arguments),
         _ if std::env::var_os("WATCHBEAT_TEST_BROKERS").is_none() => return Err(again_with_services(&arguments.0)),
@@ -70,11 +74,11 @@ fn load_alone(arguments: &Arguments) -> Result<()> {
         connections: arguments.find("--connections")?.unwrap_or(256),
         reports: arguments.find("--reports")?.unwrap_or(1),
         rate: arguments.find("--rate")?,
-        warm_up: std::time::Duration::from_secs(1),
-        duration: std::time::Duration::from_secs(arguments.find("--seconds")?.unwrap_or(5)),
+        warm_up: Duration::from_secs(1),
+        duration: Duration::from_secs(arguments.find("--seconds")?.unwrap_or(5)),
     };
     let pid: Option<u32> = arguments.find("--pid")?;
-    let server_cpu = || pid.map_or(Ok(std::time::Duration::ZERO), role::cpu);
+    let server_cpu = || pid.map_or(Ok(Duration::ZERO), role::cpu);
     let figures = load::run(&plan, &server_cpu)?;
     process::print_line(&figures.to_json());
     Ok(())

@@ -9,7 +9,7 @@ use topic::{Assignment, AssignmentError, KafkaSettings, Log, Position, Start};
 
 const PARTITIONS: u32 = 4;
 
-struct FromTheStart;
+pub(crate) struct FromTheStart;
 
 impl Assignment for FromTheStart {
     fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {

@@ -99,10 +99,11 @@ impl Role {
         Role::serving(command(&arguments)?, admin)
     }
 
-    /// Starts the floor on the core under test.
-    pub(crate) fn floor(listen: SocketAddr, status: u16) -> Result<Role> {
+    /// Starts the floor on the core under test; it holds answers back for `hold`.
+    pub(crate) fn floor(listen: SocketAddr, status: u16, hold: Duration) -> Result<Role> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["floor", "--listen", &listen.to_string(), "--status", &status.to_string()]);
+        let (listen_on, status, hold) = (listen.to_string(), status.to_string(), hold.as_millis().to_string());
+        command.args(["floor", "--listen", &listen_on, "--status", &status, "--hold-ms", &hold]);
         Role::serving(pinned(&command), listen)
     }
 

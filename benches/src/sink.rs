@@ -1,42 +1,134 @@
-//! The sink from published partials to committed rows, on one core; the database has the others.
+//! The sink from published partials to committed rows, on one core; the database has the others. Then the floor: the same
+//! epochs, merged beforehand into batches as large, by nothing but the upserts.
 
-use crate::process::{print_line, process};
+use crate::gateway::round_2;
+use crate::process::{FromTheStart, print_line, process};
 use crate::role::{self, Role, setting};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
-use std::time::Duration;
+use sink::merge::{Merged, MergedTable};
+use sink::upsert;
+use std::time::{Duration, Instant};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Transaction};
+use topic::{KafkaSettings, Log};
 
 /// The tables, whose writes PostgreSQL counts by itself.
 const WRITTEN: &str = "select coalesce(sum(n_tup_ins + n_tup_upd), 0)::bigint from pg_stat_user_tables where schemaname = 'watchbeat' and relname <> 'progress'";
+/// Empty tables again, as at the start.
+const EMPTY: &str = "do $$ declare name text; begin
+    for name in select tablename from pg_tables where schemaname = 'watchbeat' and tablename not in ('migrations', 'videos')
+    loop execute format('truncate watchbeat.%I', name); end loop; end $$";
+/// Rows that the sink did not write yet when it was asked are few.
+const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run() -> Result<()> {
     let heartbeats = setting("HEARTBEATS", 2_000_000);
     process(heartbeats).await?;
-    let client = sql::migrate::connect(&role::database_url()?).await?;
+    let mut client = sql::migrate::connect(&role::database_url()?).await?;
+    let (written, sink) = sink(&client, heartbeats).await?;
+    let rows_per_second = written as f64 / sink.writing_seconds;
+    let batches = tokio::task::spawn_blocking(move || batches(heartbeats)).await??;
+    client.batch_execute(EMPTY).await?;
+    client.batch_execute("checkpoint").await?;
+    let (floor_rows, floor_seconds) = floor(&mut client, &batches).await?;
+    let floor_rows_per_second = floor_rows as f64 / floor_seconds;
+    print_line(&json!({
+        "bench": "sink",
+        "ratio_to_floor": round_2(rows_per_second / floor_rows_per_second),
+        "rows_per_second": rows_per_second.round(),
+        "floor_rows_per_second": floor_rows_per_second.round(),
+        "us_per_row": sink.cost.cpu_seconds * 1e6 / written as f64,
+        "heartbeats": heartbeats,
+        "heartbeats_per_second": (heartbeats as f64 / sink.writing_seconds).round(),
+        "rows_written": written,
+        "floor_rows_written": floor_rows,
+        "cpu_seconds": sink.cost.cpu_seconds,
+        "writing_seconds": round_2(sink.writing_seconds),
+        "peak_bytes": sink.cost.peak_bytes,
+    }));
+    Ok(())
+}
+
+struct Sunk {
+    cost: role::Cost,
+    /// From the first partition that is assigned to the last row: joining the consumer group writes nothing.
+    writing_seconds: f64,
+}
+
+/// Runs the sink over all partials; how many rows that wrote, and what it cost.
+async fn sink(client: &Client, heartbeats: u64) -> Result<(i64, Sunk)> {
     let role = Role::start(&["sink"])?;
+    let mut assigned = None;
     loop {
-        let rows = client
-            .query_one("select coalesce(sum(next_offset - ticks), 0)::bigint from watchbeat.progress", &[])
-            .await?;
-        if rows.get::<_, i64>(0) >= heartbeats as i64 {
+        let progress = "select count(*), coalesce(sum(next_offset - ticks), 0)::bigint from watchbeat.progress";
+        let row = client.query_one(progress, &[]).await?;
+        if row.get::<_, i64>(0) > 0 {
+            assigned.get_or_insert_with(Instant::now);
+        }
+        if row.get::<_, i64>(1) >= heartbeats as i64 {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(NAP).await;
     }
+    let writing_seconds = assigned.context("nothing was assigned")?.elapsed().as_secs_f64();
     let cost = role.cost()?;
     drop(role); // PostgreSQL tells its counts when a session ends
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let written: i64 = client.query_one(WRITTEN, &[]).await?.get(0);
-    print_line(&json!({
-        "bench": "sink",
-        "heartbeats": heartbeats,
-        "rows_written": written,
-        "rows_per_second": (written as f64 / cost.wall_seconds).round(),
-        "us_per_row": cost.cpu_seconds * 1e6 / written as f64,
-        "heartbeats_per_second": (heartbeats as f64 / cost.wall_seconds).round(),
-        "cpu_seconds": cost.cpu_seconds,
-        "wall_seconds": cost.wall_seconds,
-        "peak_bytes": cost.peak_bytes,
-    }));
-    Ok(())
+    Ok((client.query_one(WRITTEN, &[]).await?.get(0), Sunk { cost, writing_seconds }))
+}
+
+/// All partials, merged as the sink does when it is behind.
+fn batches(heartbeats: u64) -> Result<Vec<Merged>> {
+    let log = Log::kafka(&KafkaSettings { brokers: role::brokers()?, client: Vec::new() })?;
+    let mut consumer = log.consumer("partials", "floor", Box::new(FromTheStart))?;
+    let mut batches = vec![Merged::default()];
+    let mut covered = 0;
+    while covered < heartbeats {
+        let mut failed = None;
+        consumer.poll(NAP, 100, &mut |record| {
+            let read = sql::codec::decode(record.value).map_err(anyhow::Error::from).and_then(|partial| {
+                covered += partial.to - partial.from;
+                let Some(last) = batches.last_mut() else { return Ok(()) };
+                last.add(partial.tables)?;
+                if last.rows() >= sink::caps::FLUSH_ROWS {
+                    batches.push(Merged::default());
+                }
+                Ok(())
+            });
+            failed = failed.take().or(read.err());
+        })?;
+        failed.map_or(Ok(()), Err)?;
+    }
+    Ok(batches)
+}
+
+/// Nothing but the upserts, a transaction a batch: their rows, and the time without making the parameters.
+async fn floor(client: &mut Client, batches: &[Merged]) -> Result<(u64, f64)> {
+    let (mut rows, mut took) = (0, Duration::ZERO);
+    for batch in batches {
+        let mut tables: Vec<&MergedTable> = batch.tables().collect();
+        tables.sort_unstable_by_key(|table| upsert::write_order(&table.name));
+        let transaction = client.transaction().await?;
+        for table in tables {
+            rows += upsert_all(&transaction, table, &mut took).await?;
+        }
+        let started = Instant::now();
+        transaction.commit().await?;
+        took += started.elapsed();
+    }
+    Ok((rows, took.as_secs_f64()))
+}
+
+async fn upsert_all(transaction: &Transaction<'_>, table: &MergedTable, took: &mut Duration) -> Result<u64> {
+    let (statement, work) = (transaction.prepare(&upsert::upsert(table)).await?, table.work());
+    let mut rows = 0;
+    for chunk in work.upserts.chunks(sink::caps::ROWS_PER_STATEMENT) {
+        let arrays = upsert::stored_arrays(table, chunk);
+        let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+        let started = Instant::now();
+        rows += transaction.execute(&statement, &parameters).await?;
+        *took += started.elapsed();
+    }
+    Ok(rows)
 }
