@@ -1,0 +1,225 @@
+"""What is measured of one program: its speed and cost on one core, its way back after `kill -9`, and its rows against what the input
+really says. It judges nothing: `run` prints what is found here."""
+
+import bisect
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import CORE, PARTITIONS, Job, Peer, binary, java
+
+HEARTBEATS = int(os.environ.get("HEARTBEATS", "4000000"))
+KILL_HEARTBEATS = int(os.environ.get("KILL_HEARTBEATS", str(HEARTBEATS // 2)))
+VIEWERS = int(os.environ.get("VIEWERS", "100000"))
+SEED = int(os.environ.get("SEED", "1"))
+BEAT_SECONDS = 5
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+KILL_SHARE = 0.3  # of the results are out, then
+KILL_AFTER_SECONDS = 1  # it is killed, in the middle of the next piece of work
+KILL_PAUSE_SECONDS = 1  # so that nothing from before it can be taken for the first result after it
+STEADY_SHARES = (0.2, 0.8)  # from a moment in between to the end a run counts as steady
+PLATEAU_SECONDS = 1
+LOOK_SECONDS = 0.1
+
+
+@dataclass
+class Sample:
+    """How far it was at a moment: when the rows were appended, whenever the judge came to read them."""
+
+    at: float
+    done: int
+
+
+class Run:
+    """A program while it is measured, and beside it the judge (`Watch`), who knows the input."""
+
+    def __init__(self, peer: Peer, job: Job):
+        self.peer, self.job = peer, job
+        self.samples: list[Sample] = []
+        self.judged: dict = {}
+        self.costs: list[tuple[float, float]] = []  # CPU seconds by time
+        self.peak_mib = 0
+        self.changed = threading.Condition()
+        self.log = open(job.dir.with_suffix(".log"), "ab")
+        command = [*java("input", "Watch"), job.brokers, job.input, peer.output]
+        prefix = job.input_prefix if peer.output == "partials" else job.prefix
+        command += [prefix, peer.counts, str(peer.settle_seconds), job.name]
+        self.judge = subprocess.Popen(
+            ["taskset", "--cpu-list", "0", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+        self.process: subprocess.Popen | None = None
+        self.input = json.loads(self.judge.stdout.readline())  # when it knows what the input says
+        self.expected = 0
+
+    def start(self) -> None:
+        command = ["taskset", "--cpu-list", CORE, *self.peer.command(self.job)]
+        self.started = time.time()
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.job.dir)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def follow(self) -> None:
+        """Looks at what it costs, and at what the judge says, until that has judged."""
+        judged = threading.Event()
+        looking = threading.Thread(target=self.look, args=(judged,))
+        looking.start()
+        try:
+            self.listen()
+        finally:
+            judged.set()
+            looking.join()
+
+    def look(self, judged: threading.Event) -> None:
+        while not judged.wait(LOOK_SECONDS):
+            cpu_seconds = self.cpu_seconds()
+            self.costs.append((time.time(), cpu_seconds))
+            self.peak_mib = max(self.peak_mib, self.memory_mib())
+
+    def cpu_seconds_at(self, at: float) -> float:
+        """At the first look from then on."""
+        return self.costs[min(bisect.bisect_left(self.costs, (at, 0.0)), len(self.costs) - 1)][1]
+
+    def listen(self) -> None:
+        for line in self.judge.stdout:
+            found = json.loads(line)
+            with self.changed:
+                if "judged" in found:
+                    self.judged = found["judged"]
+                else:
+                    self.samples.append(Sample(found["at_ms"] / 1000, found["done"]))
+                    self.expected = found["expected"]
+                self.changed.notify_all()
+        self.judge.wait()
+
+    def end(self) -> None:
+        """Ends both, and says what is known of a run that came to nothing."""
+        self.kill()
+        self.judge.kill()
+        self.judge.wait()
+        self.log.close()
+        if not self.samples or self.samples[-1].done < self.expected:
+            end = Path(self.log.name).read_text(errors="replace")[-2000:]
+            print(f"{self.job.name} is not complete; the end of its log:\n{end}", file=sys.stderr, flush=True)
+        shutil.rmtree(self.job.dir)
+
+    def cpu_seconds(self) -> float:
+        """utime + stime of all its threads so far, also of those that have ended."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except (FileNotFoundError, AttributeError):
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+    def memory_mib(self) -> int:
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except (FileNotFoundError, AttributeError):
+            return 0
+        lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(lines[0].split()[1]) // 1024 if lines else 0
+
+
+def write_input(brokers: str, prefix: str, heartbeats: int) -> None:
+    """Makes the topics of a pipeline, and fills its first; one that is filled stays as it is."""
+    flags = ["--topic-prefix", prefix, "--partitions", str(PARTITIONS), "--replication", "1", "--log", "warn"]
+    where = ["--brokers", brokers, "--database-url", os.environ["WATCHBEAT_TEST_DATABASE_URL"]]
+    subprocess.run([binary(), "migrate", *flags, *where], check=True)
+    marker = Path(os.environ["WATCHBEAT_TEST_KAFKA_DIR"]) / f"{prefix}input"
+    wanted = f"{heartbeats} {VIEWERS} {SEED}"
+    if marker.exists() and marker.read_text() == wanted:
+        return
+    beats = heartbeats // VIEWERS + 1
+    start_ms = (int(time.time()) // 60 * 60 - (beats + 12) * BEAT_SECONDS) * 1000
+    arguments = [brokers, f"{prefix}heartbeats", str(heartbeats), str(VIEWERS), str(SEED), str(start_ms)]
+    subprocess.run([*java("input", "Input"), *arguments], check=True)
+    marker.write_text(wanted)
+
+
+def speed(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
+    """One run over the whole topic."""
+    run = begin(peer, brokers, prefix, scratch, "speed")
+    try:
+        run.start()
+        run.follow()
+    finally:
+        run.end()
+    if not any(sample.done for sample in run.samples):
+        return {"is_complete": False, "judged": run.judged}
+    last = run.samples[-1]
+    steady = steady_from(run.samples, run.expected)
+    cpu_seconds = run.cpu_seconds_at(last.at)
+    steady_cpu_seconds = cpu_seconds - run.cpu_seconds_at(steady.at)
+    records = run.input["records"]
+    done, share = last.done - steady.done, records / run.expected  # who drops copies has read them, too
+    seconds = last.at - run.started
+    return {
+        "heartbeats": records,
+        "first_result_seconds": round(next(sample.at for sample in run.samples if sample.done) - run.started, 1),
+        "seconds": round(seconds, 1),
+        "heartbeats_per_second": round(records / seconds),
+        "steady_heartbeats_per_second": round(done * share / (last.at - steady.at)) if done else None,
+        "cpu_seconds": cpu_seconds,
+        "cpu_seconds_per_million": round(cpu_seconds / records * 1e6, 2),
+        "steady_cpu_seconds_per_million": round(steady_cpu_seconds / (done * share) * 1e6, 2) if done else None,
+        "core_busy": round(cpu_seconds / seconds, 2),
+        "peak_mib": run.peak_mib,
+        "is_complete": last.done >= run.expected,
+        "judged": run.judged,
+    }
+
+
+def steady_from(samples: list[Sample], expected: int) -> Sample:
+    """Where the steady part begins. What commits every ten seconds brings its rows in bursts: then after a whole burst."""
+    between = [index for index, sample in enumerate(samples) if STEADY_SHARES[0] <= sample.done / expected <= STEADY_SHARES[1]]
+    plateaus = [index for index in between[:-1] if samples[index + 1].at - samples[index].at >= PLATEAU_SECONDS]
+    chosen = plateaus or between or [len(samples) - 1]
+    return samples[chosen[0]]
+
+
+def kill(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
+    """`kill -9` in the middle, and its way back."""
+    run = begin(peer, brokers, prefix, scratch, "kill")
+    try:
+        run.start()
+        following = threading.Thread(target=run.follow)
+        following.start()
+        with run.changed:
+            run.changed.wait_for(lambda: run.judged or run.samples and run.samples[-1].done >= KILL_SHARE * run.expected)
+        time.sleep(KILL_AFTER_SECONDS)  # the moment of the kill, not a wait for something
+        run.kill()
+        time.sleep(KILL_PAUSE_SECONDS)
+        at_kill = run.samples[-1].done
+        run.start()
+        restarted = run.started
+        following.join()
+    finally:
+        run.end()
+    after = [sample for sample in run.samples if sample.at >= restarted]
+    return {
+        "done_at_kill": round(at_kill / run.expected, 2),
+        "first_result_seconds": round(after[0].at - restarted, 1) if after else None,
+        "seconds": round(after[-1].at - restarted, 1) if after else None,
+        "is_complete": run.samples[-1].done >= run.expected,
+        "judged": run.judged,
+    }
+
+
+def begin(peer: Peer, brokers: str, prefix: str, scratch: Path, what: str) -> Run:
+    name = f"{peer.name}-{what}-{time.time_ns() // 1_000_000}"
+    directory = scratch / name
+    directory.mkdir()
+    return Run(peer, Job(name, brokers, prefix, directory))
+
+
+def pin_kafka(kafka_dir: str) -> None:
+    pid = Path(kafka_dir, "kafka.pid").read_text().strip()
+    subprocess.run(["taskset", "--all-tasks", "--cpu-list", "--pid", "0", pid], check=True, stdout=subprocess.DEVNULL)
