@@ -64,6 +64,9 @@ pub(crate) struct GatewayFlags {
     /// Reverse proxies whose X-Forwarded-For is believed; may be repeated
     #[arg(long, env = "WATCHBEAT_FORWARDED_FOR_FROM", value_name = "CIDR", value_delimiter = ',')]
     forwarded_for_from: Vec<IpNet>,
+    /// Log one of so many requests, besides those whose callers trace them; 0 is none
+    #[arg(long, env = "WATCHBEAT_LOG_SAMPLE", default_value_t = 0, value_name = "N")]
+    log_sample: u32,
 }
 
 impl GatewayFlags {
@@ -90,6 +93,7 @@ impl GatewayFlags {
             connections_per_address: self.connections_per_address,
             proxy_protocol_from: self.proxy_protocol_from.clone(),
             forwarded_for_from: self.forwarded_for_from.clone(),
+            log_sample: self.log_sample,
             ..ingest::Settings::new(topics.heartbeats.clone(), topics.dead_letters.clone())
         }
     }

@@ -6,7 +6,8 @@ use crate::adapters::{Answer, Format};
 use crate::appender::Appender;
 use crate::body::{Form, Reports};
 use crate::clock;
-use crate::keys::{Grant, Keys, Site};
+use crate::grant::{Permit, Site};
+use crate::keys::Keys;
 use crate::limits::{BODY_TIMEOUT, MAX_BODIES_IN_FLIGHT_BYTES, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, RETRY_AFTER_S};
 use crate::meter::Meters;
 use crate::net::Peer;
@@ -14,6 +15,7 @@ use crate::outlet::{Outlet, Refused};
 use crate::problem::{Fault, Problem};
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
+use crate::trace::{Sample, Sampler, Sampling};
 use crate::verdict::{self, Rejected, Route, Verdict};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -24,8 +26,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::task::Poll;
 use tokio::time::timeout;
 
@@ -38,6 +40,10 @@ pub(crate) struct Shared {
     pub(crate) guesses: Guesses,
     /// Bytes of bodies in memory.
     pub(crate) bodies: AtomicU64,
+    /// Requests that are logged.
+    pub(crate) sampling: Sampling,
+    /// Whether it was said that reports without consent come in and no pepper protects them.
+    pub(crate) unprotected: Once,
 }
 
 /// Everything a request needs; one for all connections of a worker.
@@ -45,6 +51,7 @@ pub(crate) struct Gateway {
     shared: Arc<Shared>,
     appender: Appender,
     meters: Rc<Meters>,
+    sampler: Sampler,
 }
 
 /// What is answered when the request as such was fine.
@@ -61,14 +68,15 @@ impl Gateway {
     pub(crate) fn new(shared: Arc<Shared>, linger: std::time::Duration) -> Gateway {
         let meters = Rc::new(Meters::new());
         let appender = Appender::new(shared.outlet.clone(), meters.clone(), linger);
-        Gateway { shared, appender, meters }
+        Gateway { shared, appender, meters, sampler: Sampler::default() }
     }
 
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        let sample = self.sampler.sample(&request, &self.shared.sampling);
         // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
         // be cold when it is touched again.
-        let (origin, outcome) = self.read(request, peer).await;
+        let (origin, outcome) = self.read(request, peer, sample.as_deref()).await;
         let outcome = match outcome {
             Ok(Outcome::Judged(mut judged)) => self.append(&mut judged).await.map(|()| Outcome::Judged(judged)),
             outcome => outcome,
@@ -83,13 +91,21 @@ impl Gateway {
             access::allow_origin(response.headers_mut(), origin);
         }
         self.meters.request(response.status().as_u16());
+        if let Some(sample) = sample {
+            sample.log(response.status().as_u16(), summary(&outcome));
+        }
         response
     }
 
     /// Everything up to the log, and the web origin the request comes from.
-    async fn read(&self, request: Request<Incoming>, peer: &Peer) -> (Option<HeaderValue>, Result<Outcome, Problem>) {
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        sample: Option<&Sample>,
+    ) -> (Option<HeaderValue>, Result<Outcome, Problem>) {
         let (head, mut body) = request.into_parts();
-        let outcome = self.outcome(&head, &mut body, peer).await;
+        let outcome = self.outcome(&head, &mut body, peer, sample).await;
         // Who waits for `100 Continue` has sent no body yet and learns from the answer not to.
         if outcome.is_err() && !head.headers.contains_key(EXPECT) {
             discard(&mut body).await;
@@ -97,13 +113,22 @@ impl Gateway {
         (access::origin(&head.headers).cloned(), outcome)
     }
 
-    async fn outcome(&self, head: &Parts, body: &mut Incoming, peer: &Peer) -> Result<Outcome, Problem> {
+    async fn outcome(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+        peer: &Peer,
+        sample: Option<&Sample>,
+    ) -> Result<Outcome, Problem> {
         let format = match head.uri.path() {
             "/v1/heartbeats" | "/v1/beacon" => None,
             path => Some(Format::of_path(path).ok_or(Fault::NotFound)?),
         };
         match head.method {
-            Method::POST => self.judge(head, body, peer, format).await.map(Outcome::Judged),
+            Method::POST => {
+                let permit = self.permit(head, peer, sample)?;
+                self.judge(head, body, permit, format, sample).await.map(Outcome::Judged)
+            }
             Method::OPTIONS => Ok(Outcome::Preflight),
             _ => Err(Fault::MethodNotAllowed.into()),
         }
@@ -113,10 +138,10 @@ impl Gateway {
         &self,
         head: &Parts,
         body: &mut Incoming,
-        peer: &Peer,
+        Permit { grant, user_id }: Permit,
         format: Option<Format>,
+        sample: Option<&Sample>,
     ) -> Result<Judged, Problem> {
-        let grant = self.grant(head, peer)?;
         let slow_down = |retry_after_s| Problem::retry(Fault::RateExceeded, retry_after_s);
         grant.take(0, clock::now_ms()).map_err(slow_down)?;
         let form = if format.is_some() { Form::foreign(&head.headers) } else { Form::of(&head.headers) }?;
@@ -128,6 +153,9 @@ impl Gateway {
         let _room = self.room(&grant.site, announced + decompressed)?;
         let raw = read_in_time(body).await?;
         self.meters.body(raw.len());
+        if let Some(sample) = sample {
+            sample.body_bytes.set(raw.len());
+        }
         let bytes = form.decompress(raw)?;
         let reports = match format {
             None => form.reports(&bytes)?,
@@ -137,32 +165,43 @@ impl Gateway {
         grant.take(reports.len(), received_at).map_err(slow_down)?;
         let peppers = self.shared.peppers.as_ref().map(PepperFile::current);
         let route = Route {
+            user_id: user_id.as_deref(),
             site: &grant.site.name,
             received_at,
             peppers: peppers.as_ref().map(|peppers| &***peppers),
             gathers_users: grant.user_rates.is_some(),
         };
         let verdict = verdict::judge(&reports, route);
+        if verdict.unrecognised > 0 && peppers.is_none() {
+            self.shared.unprotected.call_once(|| {
+                tracing::warn!(
+                    "reports without consent come in and there is no pepper: a guess of a user id can be checked, set --pepper"
+                );
+            });
+        }
         if let Some(rates) = &grant.user_rates {
             verdict.users.iter().try_for_each(|(user, reports)| rates.take(user, *reports)).map_err(slow_down)?;
         }
         Ok(Judged { verdict, site: grant.site.clone(), format })
     }
 
-    /// What the sender may do, by its key and its web origin.
-    fn grant(&self, head: &Parts, peer: &Peer) -> Result<Arc<Grant>, Problem> {
+    /// What the sender may do, by its key or play token and its web origin.
+    fn permit(&self, head: &Parts, peer: &Peer, sample: Option<&Sample>) -> Result<Permit, Problem> {
         let key = access::key(&head.headers, head.uri.query());
-        let Some(grant) = self.shared.keys.grant(key.as_deref()) else {
+        let Some(permit) = self.shared.keys.permit(key.as_deref(), clock::now_ms) else {
             return Err(match self.shared.guesses.take(peer.client(&head.headers)) {
                 Ok(()) => Fault::UnknownKey.into(),
                 Err(retry_after_s) => Problem::retry(Fault::RateExceeded, retry_after_s),
             });
         };
+        if let Some(sample) = sample {
+            sample.site.get_or_init(|| permit.grant.site.clone());
+        }
         match access::origin(&head.headers) {
-            Some(origin) if !origin.to_str().is_ok_and(|origin| grant.allows_origin(origin)) => {
+            Some(origin) if !origin.to_str().is_ok_and(|origin| permit.grant.allows_origin(origin)) => {
                 Err(Fault::OriginNotAllowed.into())
             }
-            _ => Ok(grant),
+            _ => Ok(permit),
         }
     }
 
@@ -222,6 +261,15 @@ struct Judged {
     site: Arc<Site>,
     /// What the body was translated from.
     format: Option<Format>,
+}
+
+/// What the line of a sampled request says: how many reports were accepted and which refused, or what was wrong with all.
+fn summary(outcome: &Result<Outcome, Problem>) -> Result<(usize, &[Rejected]), &'static str> {
+    match outcome {
+        Ok(Outcome::Preflight) => Ok((0, &[])),
+        Ok(Outcome::Judged(Judged { verdict, .. })) => Ok((verdict.accepted, &verdict.rejected)),
+        Err(problem) => Err(problem.fault.as_str()),
+    }
 }
 
 /// Reads a body up to the limit. Most bodies are there already, and then no timer is set.

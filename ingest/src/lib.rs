@@ -8,7 +8,9 @@ mod adapters;
 mod appender;
 mod body;
 mod clock;
+mod consent;
 mod gateway;
+mod grant;
 mod keys;
 mod limits;
 mod meter;
@@ -20,6 +22,8 @@ mod rate;
 mod replay;
 mod server;
 mod settings;
+mod token;
+mod trace;
 mod verdict;
 mod worker;
 

@@ -39,6 +39,17 @@ pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 pub(crate) const MAX_KEY_CHARS: usize = 128;
 /// Characters of a site's name.
 pub(crate) const MAX_SITE_CHARS: usize = 64;
+/// Characters of a play token; one with the usual claims has 300.
+pub(crate) const MAX_TOKEN_CHARS: usize = 4 << 10;
+/// Play tokens that are remembered as verified, at about 150 bytes: those of 260,000 viewers. Beyond it one is verified again
+/// now and then, which takes some 50 us.
+pub(crate) const MAX_VERIFIED_TOKENS: usize = 1 << 18;
+/// Parts of that memory with a lock each, so that workers do not wait for each other.
+pub(crate) const TOKEN_SHARDS: usize = 64;
+/// How far the clock of who issues play tokens may be off.
+pub(crate) const TOKEN_LEEWAY_MS: i64 = 30_000;
+/// Sampled requests that are logged in a second at most: what clients ask for, and what the operator asks for, each.
+pub(crate) const SAMPLED_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
 
 /// Time for the head of a request, from its first byte.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

@@ -15,6 +15,7 @@ const APPEND_SECONDS: &str = "watchbeat_ingest_append_seconds";
 const BATCH_RECORDS: &str = "watchbeat_ingest_batch_records";
 const SPOOL_RECORDS: &str = "watchbeat_ingest_spool_records";
 const SPOOL_BYTES: &str = "watchbeat_ingest_spool_bytes";
+const UNLOGGED: &str = "watchbeat_ingest_unlogged_samples_total";
 const REPLAYED: &str = "watchbeat_ingest_replayed_records_total";
 
 /// Tells the recorder what the metrics mean.
@@ -34,6 +35,7 @@ pub(crate) fn describe() {
     describe_histogram!(BATCH_RECORDS, "Records in a batch.");
     describe_gauge!(SPOOL_RECORDS, "Records that wait on local disk for the log.");
     describe_gauge!(SPOOL_BYTES, Unit::Bytes, "What they take of the spool's capacity.");
+    describe_counter!(UNLOGGED, "Sampled requests without a line in the log, because there were too many.");
     describe_counter!(REPLAYED, "Records brought from the spool to the log.");
 }
 
@@ -49,6 +51,10 @@ pub(crate) fn spool(outlet: &Outlet) {
         gauge!(SPOOL_RECORDS).set(depth.records as f64);
         gauge!(SPOOL_BYTES).set(depth.bytes as f64);
     }
+}
+
+pub(crate) fn unlogged() {
+    counter!(UNLOGGED).increment(1);
 }
 
 pub(crate) fn replayed(records: usize) {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +110,25 @@ impl Peppers {
         mac.update(user_id.as_bytes());
         let digest = mac.finalize().into_bytes();
         format!("{}.{}", epoch.number, URL_SAFE_NO_PAD.encode(&digest[..KEPT_BYTES]))
+    }
+
+    /// The user id of a session whose viewer has not agreed to be recognised. Of the first epoch whatever the time, so that no
+    /// session is cut in two when peppers are added; ids hold no zero byte, so it is never the pseudonym of a user.
+    pub(crate) fn of_session(peppers: Option<&Peppers>, site: &str, user_id: &str, session_id: &str) -> String {
+        let parts = [site.as_bytes(), &[0], user_id.as_bytes(), &[0], session_id.as_bytes()];
+        let digest = match peppers {
+            Some(Peppers(epochs)) => {
+                let mut mac = epochs[0].keyed.clone();
+                parts.iter().for_each(|part| mac.update(part));
+                mac.finalize().into_bytes()
+            }
+            None => {
+                let mut hash = Sha256::new();
+                parts.iter().for_each(|part| hash.update(part));
+                hash.finalize()
+            }
+        };
+        format!("s.{}", URL_SAFE_NO_PAD.encode(&digest[..KEPT_BYTES]))
     }
 
     /// A refused report's text without its raw user id; `None` when it cannot be parsed as an object,

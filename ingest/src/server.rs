@@ -9,12 +9,13 @@ use crate::outlet::{Outlet, Partitions, Topics};
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::settings::{Listeners, Settings};
+use crate::trace::Sampling;
 use crate::worker::Worker;
 use crate::{meter, replay};
 use futures::future::try_join_all;
 use service::{Component, Readiness, Stop, TaskError};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::time::timeout;
 use topic::{Log, LogError, Spool};
@@ -76,8 +77,15 @@ pub async fn serve(
         Ok(Err(error)) if spool.is_none() || !is_outage(&error) => return Err(error),
         Ok(Err(_)) | Err(_) => tracing::warn!("the log is away, records go to the spool until it is back"),
     }
-    let (guesses, bodies) = (Guesses::new(), AtomicU64::new(0));
-    let shared = Arc::new(Shared { keys, peppers, outlet: outlet.clone(), guesses, bodies });
+    let shared = Arc::new(Shared {
+        keys,
+        peppers,
+        outlet: outlet.clone(),
+        guesses: Guesses::new(),
+        bodies: AtomicU64::new(0),
+        sampling: Sampling::new(settings.log_sample),
+        unprotected: Once::new(),
+    });
     let certificates = certificates(&settings, &listeners)?;
     let workers = start_workers(listeners, certificates.clone(), shared.clone(), &settings, &stop)?;
     tracing::info!(workers = workers.len(), topic = settings.heartbeats_topic, "taking heartbeats");

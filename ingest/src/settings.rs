@@ -31,6 +31,8 @@ pub struct Settings {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Reverse proxies whose `X-Forwarded-For` counts.
     pub forwarded_for_from: Vec<IpNet>,
+    /// One of so many requests is logged; 0 is none but those that their callers trace.
+    pub log_sample: u32,
 }
 
 impl Settings {
@@ -47,6 +49,7 @@ impl Settings {
             connections_per_address: crate::limits::MAX_CONNECTIONS_PER_ADDRESS,
             proxy_protocol_from: Vec::new(),
             forwarded_for_from: Vec::new(),
+            log_sample: 0,
         }
     }
 }

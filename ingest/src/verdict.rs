@@ -4,16 +4,18 @@
 use crate::adapters::Foreign;
 use crate::appender::Records;
 use crate::body::Reports;
+use crate::consent;
 use crate::limits::MAX_DEAD_REPORT_BYTES;
 use crate::pseudonym::Peppers;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;
 use playback::record::{self, Record};
-use playback::rejection::Rejection;
+use playback::rejection::{Code, Rejection};
 use playback::{json, message};
 use prost::Message;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use topic::Outgoing;
 
 /// The reports of one request, judged.
@@ -25,6 +27,8 @@ pub(crate) struct Verdict {
     pub(crate) records: Records,
     /// Events of other formats that say nothing about what was played.
     pub(crate) ignored: usize,
+    /// Accepted reports of viewers who have not agreed to be recognised.
+    pub(crate) unrecognised: usize,
     /// What the sender is told about the refused ones.
     pub(crate) rejected: Vec<Rejected>,
     /// The users of the accepted reports, as they sent themselves, each with how many in a row; only gathered when asked for.
@@ -42,6 +46,8 @@ pub(crate) struct Rejected {
 /// Where the reports come from and where they go.
 #[derive(Clone, Copy)]
 pub(crate) struct Route<'a> {
+    /// The only user whose reports are taken, when the sender is bound to one.
+    pub(crate) user_id: Option<&'a str>,
     pub(crate) peppers: Option<&'a Peppers>,
     pub(crate) gathers_users: bool,
     pub(crate) site: &'a str,
@@ -53,7 +59,7 @@ pub(crate) struct Route<'a> {
 pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     match reports {
-        Reports::Plain(plain, text) => verdict.add(0, plain.check(route.received_at), route, || Report::of_text(text)),
+        Reports::Plain(plain, text) => verdict.add(0, plain.check(route.received_at), route, || (*text).into()),
         Reports::Foreign(events) => {
             for (index, event) in events.iter().enumerate() {
                 verdict.add_foreign(index, event, route);
@@ -62,13 +68,13 @@ pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
         Reports::Json(texts) => {
             for (index, text) in texts.iter().enumerate() {
                 let judged = json::heartbeat(text, route.received_at);
-                verdict.add(index, judged, route, || Report::of_text(text));
+                verdict.add(index, judged, route, || (*text).into());
             }
         }
         Reports::Messages(messages) => {
             for (index, message) in messages.iter().enumerate() {
                 let judged = message::heartbeat(message, route.received_at);
-                verdict.add(index, judged, route, || Report::of_message(message));
+                verdict.add(index, judged, route, || text_of(message).into());
             }
         }
     }
@@ -76,45 +82,49 @@ pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
 }
 
 impl Verdict {
-    fn add(
+    fn add<'a>(
         &mut self,
         index: usize,
         judged: Result<Heartbeat, Rejection>,
         route: Route<'_>,
-        report: impl FnOnce() -> Report,
+        text: impl FnOnce() -> Cow<'a, str>,
     ) {
         match judged {
+            Ok(heartbeat) if route.user_id.is_some_and(|user_id| user_id != heartbeat.user_id) => {
+                self.refuse(index, Code::UserNotAllowed.into(), route, Report::of_refused(&text(), route));
+            }
             Ok(mut heartbeat) => {
                 self.accepted += 1;
                 if route.gathers_users {
                     self.sent_by(&heartbeat.user_id);
                 }
-                if let Some(peppers) = route.peppers {
+                if !heartbeat.consent {
+                    self.unrecognised += 1;
+                    consent::forget(&mut heartbeat, route.site, route.peppers);
+                } else if let Some(peppers) = route.peppers {
                     heartbeat.user_id = peppers.pseudonym(route.site, &heartbeat.user_id, heartbeat.event_time);
                 }
                 self.records.heartbeats.push(outgoing_record(heartbeat, route));
             }
-            Err(rejection) => {
-                let report = match route.peppers {
-                    None => report(),
-                    Some(peppers) => report().redacted(peppers, route),
-                };
-                self.records.dead_letters.push(outgoing_dead_letter(&rejection, route, report));
-                let Rejection { code, detail } = rejection;
-                self.rejected.push(Rejected { index, code: code.as_str(), detail });
-            }
+            Err(rejection) => self.refuse(index, rejection, route, Report::of_refused(&text(), route)),
         }
+    }
+
+    fn refuse(&mut self, index: usize, rejection: Rejection, route: Route<'_>, report: Report) {
+        self.records.dead_letters.push(outgoing_dead_letter(&rejection, route, report));
+        let Rejection { code, detail } = rejection;
+        self.rejected.push(Rejected { index, code: code.as_str(), detail });
     }
 
     fn add_foreign(&mut self, index: usize, event: &Foreign, route: Route<'_>) {
         match event {
             Foreign::Report(text) => {
-                self.add(index, json::heartbeat(text, route.received_at), route, || Report::of_text(text));
+                self.add(index, json::heartbeat(text, route.received_at), route, || text.as_str().into());
             }
             Foreign::Refused { rejection, source } => {
                 // Where its user is nobody knows, so with a pepper nothing of it is kept.
-                let report = || if route.peppers.is_some() { Report::Withheld } else { Report::of_text(source) };
-                self.add(index, Err(rejection.clone()), route, report);
+                let report = if route.peppers.is_some() { Report::Withheld } else { Report::of_text(source) };
+                self.refuse(index, rejection.clone(), route, report);
             }
             Foreign::Ignored => self.ignored += 1,
         }
@@ -181,16 +191,22 @@ impl Report {
         Report::Text(text[..text.floor_char_boundary(MAX_DEAD_REPORT_BYTES)].to_owned())
     }
 
-    /// The report with a pseudonym in the place of the user id; nothing of one in which it cannot be found.
-    fn redacted(self, peppers: &Peppers, route: Route<'_>) -> Report {
-        let redacted = match self {
-            Report::Json(raw) => peppers.redacted(route.site, raw.get(), route.received_at),
-            Report::Text(_) | Report::Withheld => None,
+    /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the
+    /// id cannot be found.
+    fn of_refused(text: &str, route: Route<'_>) -> Report {
+        let is_refused = consent::is_refused(text);
+        let redacted = match (Report::of_text(text), route.peppers) {
+            (report, None) if !is_refused => return report,
+            (Report::Json(raw), Some(peppers)) if !is_refused => {
+                peppers.redacted(route.site, raw.get(), route.received_at)
+            }
+            (Report::Json(raw), peppers) => consent::redacted(raw.get(), route.site, peppers),
+            (Report::Text(_) | Report::Withheld, _) => None,
         };
         redacted.and_then(|text| serde_json::from_str(&text).ok()).map_or(Report::Withheld, Report::Json)
     }
+}
 
-    fn of_message(message: &message::Heartbeat) -> Report {
-        Report::of_text(&serde_json::to_string(message).expect("a message is texts and numbers"))
-    }
+fn text_of(message: &message::Heartbeat) -> String {
+    serde_json::to_string(message).expect("a message is texts and numbers")
 }

@@ -76,6 +76,7 @@ fn wrong_reports() -> Vec<Wrong> {
         ("duration_ms", "999".to_owned(), "duration_ms_invalid"),
         ("territory", "\"Germany\"".to_owned(), "territory_invalid"),
         ("device", "\"\\u0007\"".to_owned(), "device_invalid"),
+        ("consent", "\"false\"".to_owned(), "consent_invalid"),
         ("ad", "[]".to_owned(), "ad_invalid"),
         ("ad", "{}".to_owned(), "ad_impression_id_missing"),
         ("ad", "{\"impression_id\":\"?\"}".to_owned(), "ad_impression_id_invalid"),

@@ -72,6 +72,9 @@ pub struct Heartbeat {
     pub territory: Option<String>,
     /// Kind of device, printable ASCII.
     pub device: Option<String>,
+    /// Whether the viewer may be recognised; without the word of the player, yes. Not on the log: whoever puts the report
+    /// there takes the user out of it before.
+    pub consent: bool,
     /// Present on ad reports only.
     pub ad: Option<Ad>,
 }

@@ -42,6 +42,7 @@ pub struct Plain<'a> {
     duration_ms: Option<i64>,
     territory: Option<&'a str>,
     device: Option<&'a str>,
+    consent: Option<bool>,
     ad: Option<&'a RawValue>,
 }
 
@@ -69,6 +70,7 @@ impl<'a> Plain<'a> {
             duration_ms: self.duration_ms,
             territory: self.territory.map(Cow::Borrowed),
             device: self.device.map(Cow::Borrowed),
+            consent: self.consent,
             ad: self.ad.map(ad).transpose()?,
         }
         .check(received_at)
@@ -94,6 +96,7 @@ struct Fields<'a> {
     duration_ms: Option<&'a RawValue>,
     territory: Option<&'a RawValue>,
     device: Option<&'a RawValue>,
+    consent: Option<&'a RawValue>,
     ad: Option<&'a RawValue>,
 }
 
@@ -123,6 +126,7 @@ fn unchecked<'a>(fields: &Fields<'a>) -> Result<Unchecked<'a>, Rejection> {
         duration_ms: integer(fields.duration_ms, Code::DurationInvalid)?,
         territory: text(fields.territory, Code::TerritoryInvalid)?,
         device: text(fields.device, Code::DeviceInvalid)?,
+        consent: boolean(fields.consent, Code::ConsentInvalid)?,
         ad: fields.ad.map(ad).transpose()?,
     })
 }
@@ -177,6 +181,10 @@ fn integer(raw: Option<&RawValue>, invalid: Code) -> Result<Option<i64>, Rejecti
         return Ok(None);
     };
     raw.parse().map(Some).map_err(|_| invalid.into())
+}
+
+fn boolean(raw: Option<&RawValue>, invalid: Code) -> Result<Option<bool>, Rejection> {
+    raw.map(|raw| raw.get().parse().map_err(|_| invalid.into())).transpose()
 }
 
 fn state(raw: Option<&RawValue>) -> Result<Option<State>, Rejection> {

@@ -53,6 +53,8 @@ pub struct Heartbeat {
     pub device: Option<String>,
     #[prost(message, optional, tag = "15")]
     pub ad: Option<Ad>,
+    #[prost(bool, optional, tag = "16")]
+    pub consent: Option<bool>,
 }
 
 /// The ad part of a report.
@@ -118,6 +120,7 @@ pub fn heartbeat(message: &Heartbeat, received_at: i64) -> Result<crate::heartbe
         duration_ms: message.duration_ms,
         territory: borrowed(&message.territory),
         device: borrowed(&message.device),
+        consent: message.consent,
         ad: message.ad.as_ref().map(unchecked_ad),
     }
     .check(received_at)

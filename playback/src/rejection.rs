@@ -63,6 +63,7 @@ codes! {
     SeqInvalid "seq_invalid" "seq is an integer from 0 to 1000000, without fraction or exponent";
     UserIdMissing "user_id_missing" "user_id is required";
     UserIdInvalid "user_id_invalid" "user_id is a string of 1 to 128 characters out of A-Z a-z 0-9 . _ : -";
+    UserNotAllowed "user_not_allowed" "user_id is the user whom the play token was issued to";
     VideoIdMissing "video_id_missing" "video_id is required";
     VideoIdInvalid "video_id_invalid" "video_id is a string of 1 to 128 characters out of A-Z a-z 0-9 . _ : -";
     EventTimeMissing "event_time_missing" "event_time is required";
@@ -82,6 +83,7 @@ codes! {
     DurationInvalid "duration_ms_invalid" "duration_ms is an integer from 1000 to 172800000, without fraction or exponent; absent when live";
     TerritoryInvalid "territory_invalid" "territory is two capital letters, ISO 3166-1 alpha-2";
     DeviceInvalid "device_invalid" "device is a string of 1 to 64 printable ASCII characters";
+    ConsentInvalid "consent_invalid" "consent is true or false";
     AdInvalid "ad_invalid" "ad is an object";
     AdImpressionIdMissing "ad_impression_id_missing" "ad.impression_id is required in an ad report";
     AdImpressionIdInvalid "ad_impression_id_invalid" "ad.impression_id is a string of 1 to 64 characters out of A-Z a-z 0-9 . _ : -";

@@ -48,6 +48,7 @@ pub(crate) struct Unchecked<'a> {
     pub(crate) duration_ms: Option<i64>,
     pub(crate) territory: Option<Cow<'a, str>>,
     pub(crate) device: Option<Cow<'a, str>>,
+    pub(crate) consent: Option<bool>,
     pub(crate) ad: Option<UncheckedAd<'a>>,
 }
 
@@ -93,6 +94,7 @@ impl Unchecked<'_> {
             duration_ms: optional(self.duration_ms, DURATION_MS, Code::DurationInvalid)?,
             territory: optional_text(self.territory, is_territory, Code::TerritoryInvalid)?,
             device: optional_text(self.device, is_device, Code::DeviceInvalid)?,
+            consent: self.consent.unwrap_or(true),
             ad: self.ad.map(UncheckedAd::check).transpose()?,
         })
     }

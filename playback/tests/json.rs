@@ -447,6 +447,32 @@ fn any_ad() -> impl Strategy<Value = Ad> {
     )
 }
 
+#[test]
+fn consent_is_a_boolean_and_given_unless_it_is_refused() {
+    check(
+        "consent",
+        &["", "true", "false", "null", "\"false\"", "0", "{}", "[]", "fals"],
+        expect![[r#"
+             ok
+            true ok
+            false ok
+            null ok
+            "false" consent_invalid
+            0 consent_invalid
+            {} consent_invalid
+            [] consent_invalid
+            fals malformed_json
+        "#]],
+    );
+    // The second form is not plain, since its session has an escape.
+    for session_id in ["\"s-1\"", "\"s\\u002d1\""] {
+        for (text, consent) in [("", true), ("null", true), ("true", true), ("false", false)] {
+            let raw = report(&[("session_id", session_id), ("consent", text)]);
+            assert_eq!(json::heartbeat(&raw, RECEIVED_AT).unwrap().consent, consent, "{raw}");
+        }
+    }
+}
+
 fn any_played() -> impl Strategy<Value = Played> {
     (0u32..=172_800_000, 1u32..=120_000).prop_map(|(from_ms, played_ms)| Played { from_ms, played_ms })
 }
@@ -462,12 +488,13 @@ prop_compose! {
         duration_ms in proptest::option::of(1_000u32..=172_800_000),
         territory in proptest::option::of("[A-Z]{2}"),
         device in proptest::option::of("[ -~]{1,64}"),
+        consent in any::<bool>(),
         ad in proptest::option::of(any_ad()),
     ) -> Heartbeat {
         let state = [State::Playing, State::Paused, State::Buffering, State::Seeking, State::Ended, State::Error][state];
         Heartbeat {
             session_id, seq, user_id, video_id, event_time, received_at: RECEIVED_AT, position_ms, played, state, rate,
-            duration_ms, territory, device, ad,
+            duration_ms, territory, device, consent, ad,
         }
     }
 }
@@ -488,6 +515,7 @@ fn written(heartbeat: &Heartbeat) -> serde_json::Value {
         "duration_ms": heartbeat.duration_ms,
         "territory": heartbeat.territory,
         "device": heartbeat.device,
+        "consent": (!heartbeat.consent).then_some(false),
         "ad": heartbeat.ad.as_ref().map(|ad| serde_json::json!({
             "impression_id": ad.impression_id,
             "line_id": ad.line_id,

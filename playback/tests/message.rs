@@ -48,8 +48,8 @@ fn bounds_are_those_of_the_json_form() {
 #[test]
 fn every_field_number_is_the_protos() {
     // Field by field as a player in another language writes it, in the order of the .proto.
-    let golden = "0a4e 0a03732d31 1007 1a06757365722d31 2203762d31 2880b883a1f732 30e0d403 3888b883a1f732 40d8ad03 \
-                  48b027 5001 58dc0b 60c0cf24 6a024445 72027476 7a0e0a016912016c1a0163200228d00f";
+    let golden = "0a51 0a03732d31 1007 1a06757365722d31 2203762d31 2880b883a1f732 30e0d403 3888b883a1f732 40d8ad03 \
+                  48b027 5001 58dc0b 60c0cf24 6a024445 72027476 7a0e0a016912016c1a0163200228d00f 800100";
     let bytes = bytes_of(golden);
     let body = Heartbeats::decode(bytes.as_slice()).unwrap();
     assert_eq!(body.heartbeats.len(), 1);
@@ -60,6 +60,7 @@ fn every_field_number_is_the_protos() {
     assert_eq!(heartbeat.played.map(|played| (played.from_ms, played.played_ms)), Some((55_000, 5_040)));
     assert_eq!((heartbeat.state, heartbeat.rate, heartbeat.duration_ms), (State::Paused, 1_500, Some(600_000)));
     assert_eq!((heartbeat.territory.as_deref(), heartbeat.device.as_deref()), (Some("DE"), Some("tv")));
+    assert!(!heartbeat.consent);
     let ad = heartbeat.ad.unwrap();
     assert_eq!((ad.impression_id.as_str(), ad.line_id.as_str(), ad.creative_id.as_deref()), ("i", "l", Some("c")));
     assert_eq!((ad.quartile, ad.viewable_ms), (Some(2), Some(2_000)));

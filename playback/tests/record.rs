@@ -20,6 +20,7 @@ fn full() -> Heartbeat {
         duration_ms: Some(600_000),
         territory: Some("DE".into()),
         device: Some("tv".into()),
+        consent: true,
         ad: Some(Ad {
             impression_id: "i".into(),
             line_id: "l".into(),

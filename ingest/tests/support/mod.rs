@@ -7,6 +7,7 @@ use prost::Message;
 use serde_json::Value;
 use service::{Readiness, Stop, TaskError};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +35,15 @@ impl Gateway {
 
     /// Starts a gateway that writes `topic`; the topics there are take records up to `max_message_bytes`.
     pub(crate) async fn start_on(keys: Option<&str>, topic: &str, max_message_bytes: u32) -> Gateway {
+        Gateway::start_with(keys, max_message_bytes, |settings, _| settings.heartbeats_topic = topic.to_owned()).await
+    }
+
+    /// The same with other settings; files may be put into the folder that is given.
+    pub(crate) async fn start_with(
+        keys: Option<&str>,
+        max_message_bytes: u32,
+        change: impl FnOnce(&mut Settings, &Path),
+    ) -> Gateway {
         let dir = TempDir::new().unwrap();
         let log = Log::embedded(&dir.path().join("log")).unwrap();
         for name in ["heartbeats", "dead_letters"] {
@@ -46,8 +56,9 @@ impl Gateway {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let settings =
-            Settings { keys, linger: Duration::ZERO, ..Settings::new(topic.to_owned(), "dead_letters".to_owned()) };
+        let topics = Settings::new("heartbeats".to_owned(), "dead_letters".to_owned());
+        let mut settings = Settings { keys, linger: Duration::ZERO, ..topics };
+        change(&mut settings, dir.path());
         let listeners = Listeners::bind("127.0.0.1:0".parse().unwrap(), None, 2).unwrap();
         let address = listeners.local_addr().unwrap();
         let (readiness, stop) = (Readiness::new(), Stop::new());

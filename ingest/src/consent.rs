@@ -1,0 +1,147 @@
+//! Viewers who have not agreed to be recognised (`"consent": false`): what they watched counts, and who they are does not
+//! reach the log. Their user id becomes one of the session alone, so that no two sessions belong together, and the device is
+//! left out.
+//!
+//! Every report of a session must get the same pseudonym, from whichever gateway and after whichever restart, or the
+//! session falls apart. So it is computed from site, user and session and from nothing that changes: not from the time, and
+//! with peppers from the first of them. The user is part of it because ids of sessions need not be unique.
+
+use crate::pseudonym::Peppers;
+use playback::heartbeat::Heartbeat;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::fmt;
+
+/// Takes out of an accepted report who sent it.
+pub(crate) fn forget(heartbeat: &mut Heartbeat, site: &str, peppers: Option<&Peppers>) {
+    heartbeat.user_id = Peppers::of_session(peppers, site, &heartbeat.user_id, &heartbeat.session_id);
+    heartbeat.device = None;
+}
+
+/// Whether the text of a refused report speaks of consent and does not give it. In doubt it does: a field that is there twice
+/// counts by its refusal, and text that cannot be read when it has the word.
+pub(crate) fn is_refused(report: &str) -> bool {
+    let mut reader = serde_json::Deserializer::from_str(report);
+    let refused = reader.deserialize_map(RefusedConsent).and_then(|refused| reader.end().map(|()| refused));
+    refused.unwrap_or_else(|_| report.contains("consent"))
+}
+
+/// A refused report's text without who sent it; `None` when it cannot be parsed as an object.
+pub(crate) fn redacted(report: &str, site: &str, peppers: Option<&Peppers>) -> Option<String> {
+    let mut fields: Map<String, Value> = serde_json::from_str(report).ok()?;
+    fields.remove("device");
+    let user_id = fields.remove("user_id");
+    if let Some(user_id) = user_id.as_ref().and_then(Value::as_str)
+        && let Some(session_id) = fields.get("session_id").and_then(Value::as_str)
+    {
+        let pseudonym = Peppers::of_session(peppers, site, user_id, session_id);
+        fields.insert("user_id".to_owned(), pseudonym.into());
+    }
+    serde_json::to_string(&fields).ok()
+}
+
+/// Whether any field `consent` of an object is neither `true` nor `null`.
+struct RefusedConsent;
+
+impl<'de> Visitor<'de> for RefusedConsent {
+    type Value = bool;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a report")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<bool, A::Error> {
+        let mut is_refused = false;
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            if name == "consent" {
+                is_refused |= !matches!(fields.next_value()?, Value::Null | Value::Bool(true));
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(is_refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const FILE: &str = r#"{"epochs":[
+        {"epoch":1,"pepper":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","from":0},
+        {"epoch":2,"pepper":"ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=","from":1000}]}"#;
+
+    /// The user id on the log of a report of this user and session.
+    fn forgotten(peppers: Option<&Peppers>, user_id: &str, session_id: &str, event_time: i64) -> Heartbeat {
+        let report = format!(
+            r#"{{"session_id":"{session_id}","seq":0,"user_id":"{user_id}","video_id":"v","event_time":{event_time},"position_ms":0,"device":"tv","territory":"DE","consent":false}}"#
+        );
+        let mut heartbeat = playback::json::heartbeat(&report, event_time).unwrap();
+        assert!(!heartbeat.consent);
+        forget(&mut heartbeat, "default", peppers);
+        heartbeat
+    }
+
+    #[test]
+    fn pseudonyms_of_sessions_equal_those_computed_with_python() {
+        let peppers = Peppers::parse(FILE).unwrap();
+        for (peppers, session_id, expected) in [
+            (Some(&peppers), "s-1", "s.puSOi7B_ulRrrxCj8W2MUZ_rHUc"),
+            (Some(&peppers), "s-2", "s.BGWoueJVtgiHMIGtOsXiGR5o0KU"),
+            (None, "s-1", "s.9l26u5pokjw0_msyHoqBJikCEiM"),
+            (None, "s-2", "s.9j5HqqiwyjP1fP6U1FCYz4iMMQQ"),
+        ] {
+            // Also across the border between two peppers.
+            for event_time in [864_000_000, 864_000_999, 864_001_000] {
+                let heartbeat = forgotten(peppers, "alice", session_id, event_time);
+                assert_eq!((heartbeat.user_id.as_str(), heartbeat.device), (expected, None));
+                assert_eq!(heartbeat.territory.as_deref(), Some("DE"));
+            }
+            assert_ne!(forgotten(peppers, "bob", session_id, 864_000_000).user_id, expected, "sessions stay apart");
+        }
+    }
+
+    #[test]
+    fn peppers_that_are_added_change_no_session() {
+        let (first, _) = FILE.rsplit_once(",\n").unwrap();
+        let before = Peppers::parse(&format!("{first}]}}")).unwrap();
+        let after = Peppers::parse(FILE).unwrap();
+        let of = |peppers| forgotten(Some(peppers), "alice", "s-1", 864_000_000).user_id;
+        assert_eq!(of(&before), of(&after));
+    }
+
+    #[test]
+    fn consent_counts_as_refused_when_in_doubt() {
+        for (report, expected) in [
+            (r#"{"seq":1}"#, false),
+            (r#"{"consent":true}"#, false),
+            (r#"{"consent":null}"#, false),
+            (r#"{"consent":false}"#, true),
+            (r#"{"c\u006fnsent":false}"#, true),
+            (r#"{"consent":"true"}"#, true),
+            (r#"{"consent":false,"consent":true}"#, true),
+            (r#"{"ad":{"consent":false}}"#, false),
+            (r#"[{"consent":false}]"#, true),
+            (r#"{"consent":true"#, true),
+            (r#"{"seq":1"#, false),
+            (r#"{"consent":true} x"#, true),
+        ] {
+            assert_eq!(is_refused(report), expected, "{report}");
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_without_consent_names_neither_user_nor_device() {
+        let of = |report: &str| redacted(report, "default", None);
+        let known = r#"{"consent":false,"device":"tv","session_id":"s-1","user_id":"alice"}"#;
+        assert_eq!(
+            of(known).as_deref(),
+            Some(r#"{"consent":false,"session_id":"s-1","user_id":"s.9l26u5pokjw0_msyHoqBJikCEiM"}"#)
+        );
+        assert_eq!(of(r#"{"user_id":"alice","seq":1}"#).as_deref(), Some(r#"{"seq":1}"#));
+        assert_eq!(of(r#"{"user_id":"alice","session_id":7}"#).as_deref(), Some(r#"{"session_id":7}"#));
+        assert_eq!(of(r#"{"user_id":"alice""#), None);
+    }
+}
