@@ -9,6 +9,9 @@ mod appender;
 mod body;
 mod clock;
 mod consent;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod grant;
 mod keys;

@@ -306,6 +306,25 @@ impl Damage {
     }
 }
 
+#[test]
+fn a_frame_without_records_ends_its_segment_whatever_its_checksum_says() {
+    let dir = TempDir::new().unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    append(&spool, 0..1).unwrap();
+    let path = newest(dir.path());
+    let first = fs::read(&path).unwrap();
+    append(&spool, 1..2).unwrap();
+    drop(spool);
+    let second = fs::read(&path).unwrap().split_off(first.len());
+    let payload = b"no records";
+    let len = (payload.len() as u32).to_le_bytes();
+    let checksum = crc32fast::hash(&[&len[..], payload].concat()).to_le_bytes();
+    fs::write(&path, [&first, &len[..], &checksum, payload, &second].concat()).unwrap();
+    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    append(&spool, 2..3).unwrap();
+    assert_eq!(drain(&spool), [record(0), record(2)]);
+}
+
 fn newest(dir: &Path) -> PathBuf {
     segments(dir).into_iter().max().unwrap()
 }

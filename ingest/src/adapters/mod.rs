@@ -17,6 +17,7 @@ use crate::limits::MAX_REPORTS;
 use crate::problem::{Fault, Problem};
 use hyper::StatusCode;
 use playback::rejection::{Code, Rejection};
+use serde_json::error::Category;
 
 /// A format of players that know nothing of heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +115,15 @@ impl Given {
             }
         }
         given
+    }
+}
+
+/// What a decoder has against a body, and where. Of a value that has the wrong type its own message quotes all, and a detail
+/// goes to places where users must not be named.
+fn reason(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => format!("wrong type at line {} column {}", error.line(), error.column()),
+        Category::Io | Category::Syntax | Category::Eof => error.to_string(),
     }
 }
 

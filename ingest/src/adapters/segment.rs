@@ -5,7 +5,7 @@
 
 use super::draft::{Draft, id_of, ms_of_iso, ms_of_seconds};
 use super::order::{self, Turn};
-use super::{Foreign, Given, refused};
+use super::{Foreign, Given, reason, refused};
 use crate::problem::{Fault, Problem};
 use playback::rejection::Code;
 use serde::Deserialize;
@@ -28,7 +28,7 @@ pub(super) fn reports(body: &str, given: &Given) -> Result<Vec<Foreign>, Problem
     if !body.trim_ascii_start().starts_with('{') {
         return Err(malformed("it is not a JSON object".to_owned()));
     }
-    let Body { batch, sent_at } = serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;
+    let Body { batch, sent_at } = serde_json::from_str(body).map_err(|error| malformed(reason(&error)))?;
     let calls = batch.map_or_else(|| vec![body], |calls| calls.into_iter().map(RawValue::get).collect());
     Ok(calls.into_iter().map(|call| report(call, sent_at.as_ref(), given)).collect())
 }

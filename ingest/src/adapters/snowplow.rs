@@ -6,7 +6,7 @@
 
 use super::draft::{Draft, id, id_of, ms_of_iso, ms_of_seconds};
 use super::order::{self, Turn};
-use super::{Foreign, Given};
+use super::{Foreign, Given, reason};
 use crate::problem::{Fault, Problem};
 use base64::Engine as _;
 use base64::alphabet;
@@ -32,7 +32,7 @@ struct Payload<'a> {
 
 pub(super) fn reports(body: &str, given: &Given) -> Result<Vec<Foreign>, Problem> {
     let payload: Payload = serde_json::from_str(body).map_err(|error| {
-        Problem::new(Fault::MalformedJson, format!("the body is no Snowplow payload_data: {error}"))
+        Problem::new(Fault::MalformedJson, format!("the body is no Snowplow payload_data: {}", reason(&error)))
     })?;
     Ok(payload.data.iter().map(|event| report(event.get(), given)).collect())
 }

@@ -129,6 +129,8 @@ impl Edge {
         } else {
             return self.meters.too_many_of_one_address();
         };
+        // Answers are small: without this they would wait for the peer's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
         let (edge, door) = (self.clone(), door.clone());
         spawn_local(async move {
             serve(stream, address, edge, door, make_service).await;

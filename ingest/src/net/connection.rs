@@ -26,25 +26,23 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until it ends, by its peer's will, by its times, or because the worker stops.
-pub(super) async fn serve<S, B>(
-    stream: TcpStream,
+pub(crate) async fn serve<T, S, B>(
+    stream: T,
     address: IpAddr,
     edge: Rc<Edge>,
     door: Door,
     make_service: impl FnOnce(Peer) -> S,
 ) where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // Answers are small: without this they would wait for the peer's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
     let _open = edge.meters.open();
     let watch = edge.watches.start();
     let mut converse = pin!(converse(Line::new(stream, watch.clone()), address, &edge, door, &watch, make_service));
@@ -60,8 +58,8 @@ pub(super) async fn serve<S, B>(
 }
 
 /// `None` is an end before the first request.
-async fn converse<S, B>(
-    mut line: Line,
+async fn converse<T, S, B>(
+    mut line: Line<T>,
     address: IpAddr,
     edge: &Edge,
     door: Door,
@@ -69,6 +67,7 @@ async fn converse<S, B>(
     make_service: impl FnOnce(Peer) -> S,
 ) -> Option<()>
 where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -93,7 +92,11 @@ where
 }
 
 /// The address of the client, after the header of a load balancer that announces it. Such a client has its own limit.
-async fn announced(line: &mut Line, address: IpAddr, edge: &Edge) -> Option<(IpAddr, Option<Claim>)> {
+async fn announced<T: AsyncRead + Unpin>(
+    line: &mut Line<T>,
+    address: IpAddr,
+    edge: &Edge,
+) -> Option<(IpAddr, Option<Claim>)> {
     if !edge.trust.announces(address) {
         return Some((address, None));
     }
@@ -115,7 +118,7 @@ async fn announced(line: &mut Line, address: IpAddr, edge: &Edge) -> Option<(IpA
 }
 
 /// Whether the client speaks HTTP/2 without having asked. What was read for it stays on the line.
-async fn begins_with_preface(line: &mut Line) -> Option<bool> {
+async fn begins_with_preface<T: AsyncRead + Unpin>(line: &mut Line<T>) -> Option<bool> {
     loop {
         let early = line.early();
         if early.len() >= HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(early) {

@@ -1,4 +1,4 @@
-//! A TCP stream that tells its watch when something comes, and that can be read ahead: what was read early comes again.
+//! A stream that tells its watch when something comes, and that can be read ahead: what was read early comes again.
 
 use super::watch::Watch;
 use bytes::{Buf, BytesMut};
@@ -7,20 +7,19 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// One connection, below TLS.
-pub(super) struct Line {
+pub(super) struct Line<T> {
     early: BytesMut,
-    stream: TcpStream,
+    stream: T,
     watch: Rc<Watch>,
 }
 
 /// What is read ahead at a time: most requests are smaller.
 const EARLY_BYTES: usize = 1024;
 
-impl Line {
-    pub(super) fn new(stream: TcpStream, watch: Rc<Watch>) -> Line {
+impl<T: AsyncRead + Unpin> Line<T> {
+    pub(super) fn new(stream: T, watch: Rc<Watch>) -> Line<T> {
         Line { early: BytesMut::new(), stream, watch }
     }
 
@@ -41,7 +40,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let line = self.get_mut();
         if !line.early.is_empty() {
@@ -59,7 +58,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -14,6 +14,8 @@ mod tls;
 mod watch;
 
 pub(crate) use accept::{Door, Edge};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use connection::serve;
 pub(crate) use listeners::listeners;
 pub(crate) use meter::describe;
 pub(crate) use peer::{Peer, Trust};

@@ -5,6 +5,7 @@ use crate::limits::MAX_PROXY_HEADER_BYTES;
 use ppp::{v1, v2};
 use std::io;
 use std::net::IpAddr;
+use tokio::io::AsyncRead;
 
 /// Whom a connection comes from.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(super) enum HeaderError {
 }
 
 /// Takes the header off the line.
-pub(super) async fn read_header(line: &mut Line) -> Result<Source, HeaderError> {
+pub(super) async fn read_header<T: AsyncRead + Unpin>(line: &mut Line<T>) -> Result<Source, HeaderError> {
     loop {
         if let Some(length) = header_bytes(line.early())? {
             let source = source(&line.early()[..length])?;

@@ -69,8 +69,8 @@ impl Slots {
     }
 
     /// Open connections of an address.
-    #[cfg(test)]
-    pub(super) fn open_from(&self, address: IpAddr) -> u32 {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn open_from(&self, address: IpAddr) -> u32 {
         self.shard(household(address)).get(&household(address)).copied().unwrap_or(0)
     }
 

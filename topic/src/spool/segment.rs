@@ -1,8 +1,9 @@
 //! What is on disk: segments, files of frames. A frame is one append: the length of its payload and the CRC-32 of length
 //! and payload, both little-endian, then the payload, its records one after the other.
 //!
-//! A frame counts when its checksum is right, and nothing is ever written behind one that may be wrong. So whatever a
-//! power loss leaves of the last frames, everything before the first wrong one is what was acknowledged.
+//! A frame counts when its checksum is right and its payload is records, and nothing is ever written behind one that may
+//! be wrong. So whatever a power loss leaves of the last frames, everything before the first wrong one is what was
+//! acknowledged.
 
 use super::{Depth, Spooled};
 use crate::caps;
@@ -174,8 +175,11 @@ fn measure(path: &Path) -> io::Result<(u64, u64)> {
     let mut file = io::BufReader::with_capacity(1 << 20, File::open(path)?);
     let (mut records, mut len) = (0, 0);
     while let Some(payload) = frame(&mut file)? {
-        len += (HEADER_BYTES + payload.len()) as u64;
-        records += decode(payload).map_or(0, |records| records.len() as u64);
+        let bytes = HEADER_BYTES + payload.len();
+        // No append of ours, whatever its checksum says; kept, it would stop the reader for good.
+        let Some(of_frame) = decode(payload) else { break };
+        len += bytes as u64;
+        records += of_frame.len() as u64;
     }
     Ok((records, len))
 }

@@ -123,6 +123,22 @@ fn a_body_is_refused_as_a_whole_only_when_that_jams_no_sender() {
 }
 
 #[test]
+fn what_is_wrong_with_a_body_is_told_without_quoting_it() {
+    let told = [
+        Format::Segment.reports(br#"{"batch":"alice"}"#, None).unwrap_err().detail.into_owned(),
+        match &Format::Snowplow.reports(br#"{"data":"alice"}"#, None).unwrap()[..] {
+            [Foreign::Refused { rejection, .. }] => rejection.detail.clone(),
+            events => panic!("{events:?}"),
+        },
+    ];
+    let expected = [
+        "the body is no Segment call: wrong type at line 1 column 16",
+        "the body is no Snowplow payload_data: wrong type at line 1 column 15",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_body_has_as_many_events_as_any_other_has_reports() {
     let calls = |count: usize| format!(r#"{{"batch":[{}]}}"#, vec![r#"{"type":"page"}"#; count].join(","));
     assert_eq!(translated(Format::Segment, &calls(MAX_REPORTS), "").len(), MAX_REPORTS);

@@ -1,0 +1,4 @@
+//! Bodies of Protobuf.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ingest::fuzzing::target("body_protobuf")(bytes));

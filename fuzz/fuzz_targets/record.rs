@@ -1,0 +1,4 @@
+//! Records of the log.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ingest::fuzzing::target("record")(bytes));
