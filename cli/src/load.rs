@@ -1,66 +1,235 @@
-//! `watchbeat loadgen`: simulated viewers against a gateway, and the verdict on what the tables say of them.
+//! `watchbeat loadgen`: simulated viewers against a gateway, or a day of them straight into the log, and the verdict on
+//! what the tables say of them.
 
-use clap::Args;
+use crate::flags::{LogFlags, Topics};
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use loadgen::{FillSettings, Part, Profile};
 use service::{Stop, stop_on_signals};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use topic::Log;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct LoadFlags {
+    #[command(subcommand)]
+    step: Option<Step>,
+    #[command(flatten)]
+    load: RunFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Step {
+    /// Write the records of a day straight to the log, as fast as it takes them
+    Fill(Box<FillFlags>),
+    /// Compare the tables with the accounts of a run, and of all its parts
+    Verify(VerifyFlags),
+}
+
+/// Who watches.
+#[derive(Debug, Args)]
+struct CrowdFlags {
+    /// Who watches what, when: a TOML file, or the name of a shipped profile: day, peak-100k
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Accounts that watch; else the profile's, or 20
+    #[arg(long)]
+    viewers: Option<u32>,
+    /// The same seed, the same viewers
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Which part of the viewers this process has, as in 1/4; the others have the rest
+    #[arg(long, value_name = "N/OF", value_parser = part, default_value = "1/1")]
+    part: Part,
+    /// Name of the run, which begins its ids; parts of one run share it
+    #[arg(long)]
+    run: Option<String>,
+    /// Write down what the viewers did, for a later `loadgen verify`
+    #[arg(long, value_name = "FILE")]
+    account: Option<PathBuf>,
+    /// The site that they belong to
+    #[arg(long, default_value = "default")]
+    site: String,
+}
+
+#[derive(Debug, Args)]
+struct RunFlags {
+    #[command(flatten)]
+    crowd: CrowdFlags,
     /// The gateway
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     target: String,
     /// A key of the gateway, once it knows keys
     #[arg(long, env = "WATCHBEAT_KEY", hide_env_values = true)]
     key: Option<String>,
-    /// The site that the key stands for
-    #[arg(long, default_value = "default")]
-    site: String,
-    /// Viewers at the same time
-    #[arg(long, default_value_t = 20)]
-    viewers: u32,
     /// How long they watch; s
     #[arg(long, default_value_t = 30, value_name = "S")]
     duration: u64,
-    /// The same seed, the same viewers
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// How many times faster than real time they live
     #[arg(long, default_value_t = 1)]
     speedup: u32,
-    /// Reports that a viewer gathers for one request
-    #[arg(long, default_value_t = 1)]
-    batch: usize,
+    /// Requests a second, whatever the viewers' beats make; else the profile's, if it has one
+    #[arg(long, conflicts_with = "speedup")]
+    rate: Option<u32>,
+    /// Reports that a device gathers for one request; else the profile's, or 1
+    #[arg(long)]
+    batch: Option<usize>,
     /// Requests under way at the same time
     #[arg(long, default_value_t = 256)]
     connections: usize,
+    /// HTTP/2 without negotiation, instead of HTTP/1.1
+    #[arg(long)]
+    http2: bool,
     /// Database with the tables; without it there is no verdict on them
     #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// How long the tables may take to be complete; s
     #[arg(long, default_value_t = 120, value_name = "S")]
     settle: u64,
+    /// Write the latencies as HdrHistogram's text
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Write a report with plots: one HTML file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
-/// Prints the verdict as one line of JSON; the exit status is 1 when a number is off.
-#[allow(clippy::print_stdout)] // the verdict is the output
+#[derive(Debug, Args)]
+#[command(mut_arg("brokers", |brokers| brokers.required(false).required_unless_present("data_dir")))]
+struct FillFlags {
+    #[command(flatten)]
+    crowd: CrowdFlags,
+    #[command(flatten)]
+    log: Option<LogFlags>,
+    /// The folder of a `dev` that does not run, instead of Kafka
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Ends after so many heartbeats; else with the day
+    #[arg(long, value_name = "N")]
+    heartbeats: Option<u64>,
+    /// First instant of the day, ms since the epoch; else 23 hours ago
+    #[arg(long, value_name = "MS")]
+    start: Option<i64>,
+    /// A folder on the disk that Kafka writes to, if it is on this machine: it must have room
+    #[arg(long, value_name = "DIR")]
+    disk: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct VerifyFlags {
+    /// Accounts that the run's processes wrote
+    #[arg(required = true, value_name = "FILE")]
+    accounts: Vec<PathBuf>,
+    /// Database with the tables
+    #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// How long the tables may take to be complete; s
+    #[arg(long, default_value_t = 120, value_name = "S")]
+    settle: u64,
+}
+
+/// Prints the outcome as one line of JSON; the exit status is 1 when a number is off.
 pub(crate) async fn run(flags: LoadFlags) -> anyhow::Result<ExitCode> {
-    let stop = Stop::new();
-    tokio::spawn(stop_on_signals(stop.clone()));
+    match flags.step {
+        None => load(flags.load).await,
+        Some(Step::Fill(flags)) => fill(*flags).await,
+        Some(Step::Verify(flags)) => {
+            let settle = Duration::from_secs(flags.settle);
+            let check = loadgen::verify(&flags.accounts, &flags.database_url, settle).await?;
+            Ok(print(&check, check.passed()))
+        }
+    }
+}
+
+async fn load(flags: RunFlags) -> anyhow::Result<ExitCode> {
+    let profile = flags.crowd.profile()?;
+    // A speed-up asks for the viewers' own pace.
+    let rate = flags.rate.or(if flags.speedup == 1 { profile.rate } else { None });
     let settings = loadgen::Settings {
         key: flags.key,
-        site: flags.site,
-        viewers: flags.viewers,
+        site: flags.crowd.site,
+        viewers: flags.crowd.viewers.unwrap_or(profile.viewers),
+        batch: flags.batch.unwrap_or(profile.batch),
+        rate,
+        profile,
         duration: Duration::from_secs(flags.duration),
-        seed: flags.seed,
+        seed: flags.crowd.seed,
         speedup: flags.speedup,
-        batch: flags.batch,
         connections: flags.connections,
+        http2: flags.http2,
+        part: flags.crowd.part,
         database: flags.database_url,
+        account: flags.crowd.account,
         settle: Duration::from_secs(flags.settle),
+        run: flags.crowd.run,
+        progress: true,
+        hgrm: flags.hgrm,
+        html: flags.html,
         ..loadgen::Settings::new(flags.target)
     };
-    let verdict = loadgen::run(settings, stop).await?;
-    println!("{verdict}");
-    Ok(if verdict.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let verdict = loadgen::run(settings, stop()).await?;
+    Ok(print(&verdict, verdict.passed()))
+}
+
+async fn fill(flags: FillFlags) -> anyhow::Result<ExitCode> {
+    let profile = flags.crowd.profile()?;
+    let (log, topics, disk) = match (&flags.data_dir, &flags.log) {
+        (Some(dir), _) if !dir.join("log").is_dir() => {
+            bail!("{} has no log yet: let `watchbeat dev` make it first", dir.display())
+        }
+        (Some(dir), _) => (Log::embedded(&dir.join("log"))?, Topics::with_prefix(""), Some(dir.clone())),
+        (None, Some(log)) => (log.log()?, log.topics(), flags.disk),
+        (None, None) => bail!("name the log to fill: --brokers, or --data-dir of a `dev`"),
+    };
+    let settings = FillSettings {
+        site: flags.crowd.site,
+        viewers: flags.crowd.viewers.unwrap_or(profile.viewers),
+        profile,
+        seed: flags.crowd.seed,
+        part: flags.crowd.part,
+        run: flags.crowd.run,
+        first_ms: flags.start,
+        heartbeats: flags.heartbeats,
+        account: flags.crowd.account,
+        disk,
+        progress: true,
+        ..FillSettings::new(topics.heartbeats)
+    };
+    let filled = loadgen::fill(settings, log, stop()).await?;
+    Ok(print(&filled, filled.complete))
+}
+
+impl CrowdFlags {
+    fn profile(&self) -> anyhow::Result<Profile> {
+        let Some(path) = &self.profile else { return Ok(Profile::default()) };
+        let name = path.display().to_string();
+        if let Some(profile) = Profile::shipped(&name) {
+            return Ok(profile);
+        }
+        let shipped = Profile::shipped_names().collect::<Vec<_>>().join(", ");
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read profile {name} (shipped ones are {shipped})"))?;
+        Ok(Profile::parse(&name, &text)?)
+    }
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    let (number, of) = text.split_once('/').ok_or("expected N/OF, as in 1/4")?;
+    let parse = |text: &str| text.parse().map_err(|_| format!("{text} is no number"));
+    Ok(Part { number: parse(number)?, of: parse(of)? })
+}
+
+/// Requested by SIGTERM and SIGINT.
+fn stop() -> Stop {
+    let stop = Stop::new();
+    tokio::spawn(stop_on_signals(stop.clone()));
+    stop
+}
+
+#[allow(clippy::print_stdout)] // the outcome is the output
+fn print(outcome: &impl std::fmt::Display, passed: bool) -> ExitCode {
+    println!("{outcome}");
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

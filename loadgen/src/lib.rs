@@ -1,109 +1,117 @@
 //! Players that behave like players, and a verdict on what the pipeline made of them.
 //!
-//! [`run`] starts seeded viewers, which post to a gateway for a while; then it waits until the database is complete
-//! and compares every table of the run with the crediting model and with what the viewers know they played. The
-//! viewers never ask the crediting code. [`demo`] is the same viewers without an end and without a verdict. The
-//! clock is read in [`pace`] alone.
+//! [`run`] lets seeded viewers post to a gateway for a while; then it waits until the database is complete and compares
+//! every table of the run with what the viewers really did. [`demo`] is the same viewers without an end and without a
+//! verdict. The viewers' account is their own: it never asks the crediting code. The clock is read in [`pace`] alone.
 
-mod gateway;
+mod account;
+mod body;
+mod crowd;
+mod desk;
+mod dice;
+mod fill;
+mod framing;
+mod http1;
+mod http2;
 pub mod limits;
-mod outbox;
+mod load;
+mod names;
+mod outcome;
 mod pace;
+mod profile;
+mod progress;
+mod report;
 mod settings;
+mod stored;
 pub mod tables;
 mod tally;
+mod target;
 mod verdict;
 mod verify;
 mod viewer;
+mod wheel;
+mod world;
 
+pub use account::AccountFile;
+pub use crowd::Part;
+pub use fill::{FillSettings, Filled, fill};
+pub use profile::{Catalogue, Profile};
 pub use settings::{LoadError, Settings};
 pub use verdict::{Latencies, Verdict};
+pub use verify::Check;
+pub use viewer::Behaviour;
 
-use gateway::Gateway;
-use outbox::Outbox;
-use pace::Pace;
-use playback::model::Random;
 use service::Stop;
-use std::sync::Arc;
-use tally::Tally;
-use tokio::task::JoinSet;
+use std::path::PathBuf;
+use std::time::Duration;
 use verify::Verifier;
-use viewer::{Played, Viewer};
+
+/// Virtual time of a demo before its viewers begin anew.
+const DEMO_SPAN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Lets viewers watch for the duration of the settings, or until the stop, and judges the outcome. The gateway must
 /// keep user ids as they are (no pepper), and nobody else may send to the site meanwhile: its ledger is compared.
 pub async fn run(settings: Settings, stop: Stop) -> Result<Verdict, LoadError> {
     settings.check()?;
-    let settings = Arc::new(settings);
     let verifier = match &settings.database {
         Some(database) => Some(Verifier::connect(database, &settings.site).await?),
         None => None,
     };
-    let pace = Pace::start(&settings);
-    let run = settings.run.clone().unwrap_or_else(|| pace.run_name(settings.seed));
-    tracing::info!(viewers = settings.viewers, seed = settings.seed, run, "viewers start");
-    let tally = Arc::new(Tally::new(verifier.is_some()));
-    let gateway = Arc::new(Gateway::new(&settings, Arc::clone(&tally), stop.clone())?);
-    let mut viewers = JoinSet::new();
-    for number in 0..settings.viewers {
-        let viewer = Viewer::new(settings.seed, &run, number, pace.first_ms(), verifier.is_some());
-        viewers.spawn(watch(viewer, settings.batch, pace, Arc::clone(&gateway), stop.clone()));
+    let (settings, loaded) = blocking(move || load::load(&settings, &stop).map(|loaded| (settings, loaded))).await?;
+    let mut verdict = Verdict::new(&settings, loaded.run, loaded.took, loaded.cpu, &loaded.tally);
+    judge(&settings, loaded.account, verifier, &mut verdict).await?;
+    if let Some(path) = &settings.hgrm {
+        outcome::write(path, &outcome::hgrm(&loaded.tally.latencies))?;
     }
-    let mut played: Vec<Played> = Vec::new();
-    while let Some(ended) = viewers.join_next().await {
-        played.extend(ended.map_err(|_| LoadError::Viewer)??);
-    }
-    let (seconds, outcome) = (pace.seconds(), tally.outcome());
-    let mut verdict = Verdict::new(&settings, run, seconds, &outcome);
-    if let Some(verifier) = verifier {
-        tracing::info!(accepted = outcome.accepted.len(), "viewers are done, waiting for the tables");
-        verdict.verified = true;
-        verdict.differences = verifier.verify(&settings, &verdict.run, &outcome, &played).await?;
+    if let Some(path) = &settings.html {
+        outcome::write(path, &outcome::page(&settings, &verdict, &loaded.tally))?;
     }
     Ok(verdict)
 }
 
-/// Viewers without an end, in real time, for whoever wants to see something.
-pub async fn demo(target: String, viewers: u32, seed: u64, stop: Stop) -> Result<(), LoadError> {
-    let settings = Settings { viewers, seed, ..Settings::new(target) };
-    let pace = Pace::endless();
-    let run = pace.run_name(seed);
-    let gateway = Arc::new(Gateway::new(&settings, Arc::new(Tally::new(false)), stop.clone())?);
-    let mut tasks = JoinSet::new();
-    for number in 0..viewers {
-        let viewer = Viewer::new(seed, &run, number, pace.first_ms(), false);
-        tasks.spawn(watch(viewer, settings.batch, pace, Arc::clone(&gateway), stop.clone()));
+/// Keeps the account, and compares the tables with it.
+async fn judge(
+    settings: &Settings,
+    account: Option<AccountFile>,
+    verifier: Option<Verifier>,
+    verdict: &mut Verdict,
+) -> Result<(), LoadError> {
+    let Some(mut file) = account else { return Ok(()) };
+    file.before = verifier.as_ref().map(|verifier| verifier.before.clone());
+    if let Some(path) = &settings.account {
+        file.write(path)?;
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(|_| LoadError::Viewer)??;
+    if let Some(verifier) = verifier.filter(|_| file.is_whole) {
+        tracing::info!(accepted = verdict.accepted, "viewers are done, waiting for the tables");
+        verdict.verified = true;
+        verdict.differences = verifier.verify(&file, settings.settle).await?.differences;
     }
     Ok(())
 }
 
-/// One viewer from the first report to the last; gives back what it played.
-async fn watch(
-    mut viewer: Viewer,
-    batch: usize,
-    pace: Pace,
-    gateway: Arc<Gateway>,
-    stop: Stop,
-) -> Result<Vec<Played>, LoadError> {
-    let mut random = Random::new(viewer.seed() ^ 0x6f75_7462_6f78); // of its own: the network decides nothing the viewer does
-    let mut outbox = Outbox::new(batch);
-    while !pace.is_over(viewer.now()) && !stop.is_requested() {
-        let report = viewer.next_report();
-        let due = pace.instant(report.event_time);
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => {}
-            () = stop.requested() => {}
-        }
-        for request in outbox.push(report, &mut random) {
-            gateway.post(&request, due).await?;
-        }
+/// Compares the tables with the accounts of a run, of all its parts.
+pub async fn verify(accounts: &[PathBuf], database: &str, settle: Duration) -> Result<Check, LoadError> {
+    let files = accounts.iter().map(|path| AccountFile::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let file = AccountFile::union(files)?;
+    if !file.is_whole {
+        return Err(LoadError::NotWhole { run: file.run });
     }
-    let due = pace.instant(viewer.now());
-    for request in outbox.flush(&mut random) {
-        gateway.post(&request, due).await?;
+    let verifier = Verifier::connect(database, &file.site).await?;
+    verifier.verify(&file, settle).await
+}
+
+/// Viewers without an end, in real time, for whoever wants to see something.
+pub async fn demo(target: String, viewers: u32, seed: u64, stop: Stop) -> Result<(), LoadError> {
+    while !stop.is_requested() {
+        let settings = Settings { viewers, seed, duration: DEMO_SPAN, ..Settings::new(target.clone()) };
+        let stop = stop.clone();
+        blocking(move || load::load(&settings, &stop)).await?;
     }
-    Ok(viewer.finish())
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| LoadError::Panicked)?
 }

@@ -4,14 +4,29 @@ use std::time::Duration;
 
 /// Reports of one request; the gateway takes 500, and 1 MiB.
 pub const MAX_BATCH: usize = 400;
-/// Reports that a run with a verdict keeps in memory, about 400 B each.
-pub const MAX_VERIFIED_REPORTS: u64 = 20_000_000;
-/// Virtual time of a run: its oldest report stays well inside the default lateness bound and the gateway's 7 days.
-pub const MAX_SPAN: Duration = Duration::from_secs(20 * 3_600);
-/// Viewers of a run.
-pub const MAX_VIEWERS: u32 = 1_000_000;
+/// Titles of a profile.
+pub const MAX_TITLES: u32 = 1_000_000;
+/// Ad lines of a profile.
+pub const MAX_LINES: u32 = 10_000;
+/// Accounts of a run.
+pub const MAX_VIEWERS: u32 = 10_000_000;
+/// Virtual time of a run.
+pub const MAX_SPAN: Duration = Duration::from_secs(24 * 3_600);
+/// How far virtual time may begin before real time: reports, also those of clocks that are half an hour behind, come well
+/// inside the default lateness bound of 24 hours.
+pub const MAX_BEHIND: Duration = Duration::from_secs(23 * 3_600);
+/// Processes that share a run.
+pub const MAX_PARTS: u32 = 1_000;
+/// Requests under way at the same time.
+pub const MAX_CONNECTIONS: usize = 65_535;
+/// Requests a second.
+pub const MAX_RATE: u32 = 1_000_000;
+/// Requests under way on one HTTP/2 connection.
+pub const STREAMS: usize = 100;
 /// An answer that takes longer is a failed try.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that takes longer is a failed try.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries of one request before the run fails: some eight minutes.
 pub const MAX_TRIES: u32 = 100;
 /// Tries after a stop was requested.
@@ -20,11 +35,15 @@ pub const MAX_TRIES_STOPPING: u32 = 3;
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Longest pause between tries.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// Bytes read of an answer.
+/// Bytes of an answer.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// How often the database is asked whether it is complete.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Greatest latency that is told apart; ms.
-pub const MAX_LATENCY_MS: u64 = 3_600_000;
-/// Differences that are listed of what viewers know.
+/// Greatest latency that is told apart; us.
+pub const MAX_LATENCY_US: u64 = 3_600_000_000;
+/// Differences that are listed.
 pub const MAX_DIFFERENCES: usize = 20;
+/// Records of one append to the log.
+pub const APPEND_RECORDS: usize = 20_000;
+/// Appends under way at the same time.
+pub const APPENDS: usize = 4;

@@ -1,28 +1,23 @@
-//! Virtual time: when a viewer's event is due in real time. The only file that reads the clock.
+//! Virtual time: when a viewer's request is due in real time. The only file that reads the clock.
 
-use crate::settings::Settings;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Virtual time ends where real time does, so a sped-up run begins in the past and no report is from the future.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     started: Instant,
+    /// Real time at the start; ms since the epoch.
+    started_ms: i64,
+    /// Virtual time at the start; ms since the epoch.
     first_ms: i64,
     speedup: u32,
-    /// End in virtual time; ms since the epoch.
-    end_ms: i64,
 }
 
 impl Pace {
-    pub(crate) fn start(settings: &Settings) -> Pace {
-        let (now_ms, duration_ms) = (now_ms(), settings.duration.as_millis() as i64);
-        let first_ms = now_ms - duration_ms * i64::from(settings.speedup - 1);
-        Pace { started: Instant::now(), first_ms, speedup: settings.speedup, end_ms: now_ms + duration_ms }
-    }
-
-    pub(crate) fn endless() -> Pace {
-        Pace { started: Instant::now(), first_ms: now_ms(), speedup: 1, end_ms: i64::MAX }
+    /// Starts now; virtual time is behind by so much, and so many times as fast.
+    pub(crate) fn start(behind: Duration, speedup: u32) -> Pace {
+        let started_ms = now_ms();
+        Pace { started: Instant::now(), started_ms, first_ms: started_ms - behind.as_millis() as i64, speedup }
     }
 
     /// First instant of virtual time; ms since the epoch.
@@ -30,27 +25,34 @@ impl Pace {
         self.first_ms
     }
 
-    pub(crate) fn is_over(&self, at_ms: i64) -> bool {
-        at_ms >= self.end_ms
+    /// Real time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
-    /// The real instant of a virtual one. What lies past the end is due at the end.
-    pub(crate) fn instant(&self, at_ms: i64) -> Instant {
-        let passed_ms = (at_ms.min(self.end_ms) - self.first_ms).max(0) as u64;
-        self.started + Duration::from_millis(passed_ms) / self.speedup
+    /// When something is due in real time.
+    pub(crate) fn due(&self, due_ms: u32) -> Duration {
+        Duration::from_millis(due_ms.into()) / self.speedup
     }
 
-    /// Real seconds since the start.
-    pub(crate) fn seconds(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
-    }
-
-    /// A name that no other run has.
-    pub(crate) fn run_name(&self, seed: u64) -> String {
-        format!("r{:x}-{seed}", now_ms())
+    /// Real time; ms since the epoch. It goes as evenly as the time since the start.
+    pub(crate) fn at_ms(&self, elapsed: Duration) -> i64 {
+        self.started_ms + elapsed.as_millis() as i64
     }
 }
 
-fn now_ms() -> i64 {
+/// Real time; ms since the epoch.
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// A name that no other run has.
+pub(crate) fn run_name(seed: u64) -> String {
+    format!("r{:x}-{seed}", now_ms())
+}
+
+/// CPU time of this thread so far, exact to the time slice; `None` where the system does not tell.
+pub(crate) fn thread_cpu() -> Option<Duration> {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(schedstat.split(' ').next()?.parse().ok()?))
 }

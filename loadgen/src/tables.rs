@@ -1,6 +1,8 @@
 //! Reads the tables of the specification from the database, as the crediting model gives them.
 
+use futures::TryStreamExt;
 use playback::model::{Cell, Column, Kind, SHAPES, Shape, Tables};
+use std::pin::pin;
 use tokio_postgres::{Client, Error, Row};
 
 /// Which rows to read.
@@ -22,17 +24,28 @@ pub enum Filter<'a> {
 pub async fn read(client: &Client, filter: Filter<'_>) -> Result<Tables, Error> {
     let mut tables = Tables::default();
     for shape in SHAPES {
-        let (condition, parameters) = condition(shape, filter);
-        let query = format!("select {} from watchbeat.{} where {condition}", columns(shape), shape.name);
-        let parameters: Vec<_> =
-            parameters.iter().map(|text| text as &(dyn tokio_postgres::types::ToSql + Sync)).collect();
-        for row in client.query(&query, &parameters).await? {
-            let cells = cells(shape, &row)?;
-            let (key, values) = cells.split_at(shape.key.len());
-            tables.insert(shape.name, key.to_vec(), values.to_vec());
-        }
+        each(client, shape, filter, |key, row| tables.insert(shape.name, key, row)).await?;
     }
     Ok(tables)
+}
+
+/// Gives the rows of one table to `row`, key and values, without holding them all.
+pub(crate) async fn each(
+    client: &Client,
+    shape: &Shape,
+    filter: Filter<'_>,
+    mut row: impl FnMut(Vec<Cell>, Vec<Cell>),
+) -> Result<(), Error> {
+    let (condition, parameters) = condition(shape, filter);
+    let query = format!("select {} from watchbeat.{} where {condition}", columns(shape), shape.name);
+    let found = client.query_raw(&query, parameters).await?;
+    let mut found = pin!(found);
+    while let Some(one) = found.try_next().await? {
+        let mut key = cells(shape, &one)?;
+        let values = key.split_off(shape.key.len());
+        row(key, values);
+    }
+    Ok(())
 }
 
 fn condition<'a>(shape: &Shape, filter: Filter<'a>) -> (String, Vec<&'a str>) {

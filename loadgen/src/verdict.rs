@@ -1,17 +1,18 @@
 //! The outcome of a run, as one line of JSON.
 
 use crate::settings::Settings;
-use crate::tally::Outcome;
+use crate::tally::Tally;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// What a run sent, how fast it was taken, and whether the tables say what was played.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
-    /// Prefix of the run's ids.
+    /// Name of the run, which begins its ids.
     pub run: String,
-    /// Viewers at the same time.
+    /// Accounts.
     pub viewers: u32,
     /// What made them.
     pub seed: u64,
@@ -19,6 +20,10 @@ pub struct Verdict {
     pub seconds: f64,
     /// Requests answered with 202.
     pub requests: u64,
+    /// Per second.
+    pub requests_per_second: f64,
+    /// CPU time of the load for each request, where the system tells it; microseconds.
+    pub load_us_per_request: Option<f64>,
     /// Reports that the gateway accepted, copies among them.
     pub accepted: u64,
     /// Reports that it refused, by code.
@@ -27,9 +32,11 @@ pub struct Verdict {
     pub duplicates_sent: u64,
     /// Tries after a failed one.
     pub retries: u64,
+    /// Why tries failed.
+    pub failures: BTreeMap<String, u64>,
     /// Reports given up at the stop.
     pub undelivered: u64,
-    /// From the intended send time to the answer.
+    /// From when a request was due to its answer.
     pub latency_ms: Latencies,
     /// Whether the tables were compared.
     pub verified: bool,
@@ -37,31 +44,42 @@ pub struct Verdict {
     pub differences: Vec<String>,
 }
 
-/// Latencies in ms, from the intended send time: a slow answer counts for the requests that it held up too.
+/// Latencies in ms, from the time a request was due: a slow answer counts for the requests that it held up too.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[allow(missing_docs)]
 pub struct Latencies {
     pub p50: f64,
+    pub p90: f64,
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
 }
 
 impl Verdict {
-    pub(crate) fn new(settings: &Settings, run: String, seconds: f64, outcome: &Outcome) -> Verdict {
-        let ms = |quantile| outcome.latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+    pub(crate) fn new(
+        settings: &Settings,
+        run: String,
+        took: Duration,
+        cpu: Option<Duration>,
+        tally: &Tally,
+    ) -> Verdict {
+        let ms = |quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+        let seconds = took.as_secs_f64();
         Verdict {
             run,
             viewers: settings.viewers,
             seed: settings.seed,
             seconds,
-            requests: outcome.requests,
-            accepted: outcome.accepted_count,
-            rejected: outcome.rejected.clone(),
-            duplicates_sent: outcome.duplicates,
-            retries: outcome.retries,
-            undelivered: outcome.undelivered,
-            latency_ms: Latencies { p50: ms(0.5), p99: ms(0.99), p999: ms(0.999), max: ms(1.0) },
+            requests: tally.requests,
+            requests_per_second: tally.requests as f64 / seconds,
+            load_us_per_request: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / tally.requests.max(1) as f64),
+            accepted: tally.accepted,
+            rejected: tally.rejected.clone(),
+            duplicates_sent: tally.duplicates,
+            retries: tally.retries,
+            failures: tally.failures.clone(),
+            undelivered: tally.undelivered,
+            latency_ms: Latencies { p50: ms(0.5), p90: ms(0.9), p99: ms(0.99), p999: ms(0.999), max: ms(1.0) },
             verified: false,
             differences: Vec::new(),
         }

@@ -1,4 +1,5 @@
-//! Viewers against a gateway that is at times too busy: everything is taken in the end, and counted once.
+//! Viewers against a gateway that is at times too busy: everything is taken in the end, and counted once. And a load at a
+//! constant rate, whose latencies count from when a request was due.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,12 +7,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use loadgen::Settings;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use loadgen::{Part, Settings, Verdict};
 use serde_json::Value;
 use service::Stop;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -24,25 +26,45 @@ struct Seen {
     reports: BTreeSet<(String, u64)>,
 }
 
-#[tokio::test]
-async fn a_busy_gateway_gets_every_report_in_the_end() {
+/// A few seconds of viewers, many times as fast, against a gateway that refuses every fifth request.
+async fn watch(settings: Settings) -> (Verdict, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Seen::default()));
     let server = tokio::spawn(serve(listener, Arc::clone(&seen)));
-
-    let duration = Duration::from_secs(2);
-    let settings = Settings { viewers: 10, duration, speedup: 600, batch: 5, ..Settings::new(target) };
+    let settings = Settings { target, duration: Duration::from_secs(2), speedup: 600, batch: 5, ..settings };
     let verdict = loadgen::run(settings, Stop::new()).await.unwrap();
     server.abort();
+    (verdict, seen)
+}
 
-    let seen = seen.lock().unwrap();
-    assert!(verdict.passed() && !verdict.verified, "{verdict}");
-    assert!(verdict.retries > 0 && verdict.duplicates_sent > 0, "{verdict}");
-    assert_eq!(verdict.accepted, seen.taken);
-    assert_eq!(verdict.accepted - verdict.duplicates_sent, seen.reports.len() as u64);
-    let line = verdict.to_string();
-    assert!(!line.contains('\n') && serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+#[tokio::test]
+async fn a_busy_gateway_gets_every_report_in_the_end_over_either_http() {
+    for http2 in [false, true] {
+        let (verdict, seen) = watch(Settings { viewers: 30, http2, ..Settings::new(String::new()) }).await;
+        let seen = seen.lock().unwrap();
+        assert!(verdict.passed() && !verdict.verified, "{verdict}");
+        assert!(verdict.retries > 0 && verdict.duplicates_sent > 0, "{verdict}");
+        assert_eq!(verdict.accepted, seen.taken);
+        assert_eq!(verdict.accepted - verdict.duplicates_sent, seen.reports.len() as u64);
+        let line = verdict.to_string();
+        assert!(!line.contains('\n') && serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn two_parts_send_together_what_one_process_would() {
+    let of = |number, of| Settings {
+        viewers: 30,
+        part: Part { number, of },
+        run: Some("r1".to_owned()),
+        ..Settings::new(String::new())
+    };
+    let whole = watch(of(1, 1)).await.1;
+    let parts = [watch(of(1, 2)).await.1, watch(of(2, 2)).await.1];
+    let reports = |seen: &Arc<Mutex<Seen>>| seen.lock().unwrap().reports.clone();
+    assert!(reports(&parts[0]).is_disjoint(&reports(&parts[1])));
+    assert_eq!(&reports(&parts[0]) | &reports(&parts[1]), reports(&whole));
 }
 
 #[tokio::test]
@@ -58,13 +80,52 @@ async fn a_stop_ends_a_demo() {
     server.abort();
 }
 
+#[tokio::test]
+async fn what_a_slow_answer_holds_up_counts_from_when_it_was_due() {
+    let target = slow_gateway(500, Duration::from_millis(300));
+    let settings = Settings {
+        viewers: 2_000,
+        rate: Some(1_000),
+        connections: 1,
+        duration: Duration::from_secs(1),
+        ..Settings::new(target)
+    };
+    let verdict = loadgen::run(settings, Stop::new()).await.unwrap();
+    assert!((1_000..=1_030).contains(&verdict.requests), "{verdict}"); // and the copies
+    // 300 of 1,000 were due meanwhile, and waited for half of that time on average.
+    assert!(verdict.latency_ms.p90 >= 100.0 && verdict.latency_ms.max >= 300.0, "{verdict}");
+}
+
+/// A gateway of one connection, whose answer to one of the requests takes long.
+fn slow_gateway(slow: u32, pause: Duration) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut buffer, mut requests) = ([0; 4_096], 0);
+        let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 28\r\n\r\n{\"accepted\":1,\"rejected\":[]}";
+        while stream.read(&mut buffer).is_ok_and(|length| length > 0) {
+            requests += 1;
+            if requests == slow {
+                std::thread::sleep(pause);
+            }
+            if stream.write_all(answer).is_err() {
+                break;
+            }
+        }
+    });
+    format!("http://{address}")
+}
+
 async fn serve(listener: TcpListener, seen: Arc<Mutex<Seen>>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let seen = Arc::clone(&seen);
         let service = service_fn(move |request| answer(request, Arc::clone(&seen)));
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(connection);
+        tokio::spawn(async move {
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            server.serve_connection(TokioIo::new(stream), service).await
+        });
     }
 }
 

@@ -1,11 +1,19 @@
-//! What is read from a real database is what was written to it, in every column of every table.
+//! What is read from a real database is what was written to it, in every column of every table; and a check of accounts
+//! against it finds what is wrong there.
 
 #![allow(clippy::unwrap_used)]
 
+use loadgen::FillSettings;
 use loadgen::tables::{self, Filter};
-use playback::model::{self, Cell, Column, Kind, Parameters, RandomLog, SHAPES, Shape, Tables};
+use playback::model::{self, Cell, Column, Kind, Logged, Parameters, RandomLog, SHAPES, Shape, Tables};
+use playback::record::Record;
+use prost::Message;
+use service::Stop;
 use sql::testing::TestDatabase;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::Client;
+use topic::{Assignment, AssignmentError, Log, Position, Start, TopicSpec};
 
 const START: i64 = 1_763_683_200_000;
 
@@ -50,4 +58,83 @@ fn value((_, kind): &Column, cell: &Cell) -> String {
         (_, Cell::Text(text)) => format!("'{text}'"),
         (_, cell) => cell.to_string(),
     }
+}
+
+struct FromTheStart;
+
+impl Assignment for FromTheStart {
+    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
+        Ok(partitions.iter().map(|&partition| Position { partition, start: Start::Earliest }).collect())
+    }
+
+    fn revoked(&mut self, _partitions: &[u32]) {}
+}
+
+/// Writes the log of some viewers and their account into a folder; gives the log and where the account is.
+async fn filled(dir: &Path) -> (Vec<Logged>, PathBuf) {
+    let log = Log::embedded(&dir.join("log")).unwrap();
+    let (name, retention_ms) = ("heartbeats".to_owned(), -1);
+    let spec = TopicSpec { name, partitions: 2, replication: 1, retention_ms, max_message_bytes: 1 << 20 };
+    log.create_topic(&spec).await.unwrap();
+    let account = dir.join("account");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let settings = FillSettings {
+        viewers: 24,
+        heartbeats: Some(3_000),
+        account: Some(account.clone()),
+        first_ms: Some(now - 3_600_000),
+        ..FillSettings::new("heartbeats".to_owned())
+    };
+    let filled = loadgen::fill(settings, log.clone(), Stop::new()).await.unwrap();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut consumer = log.consumer("heartbeats", "reader", Box::new(FromTheStart)).unwrap();
+        let mut found = Vec::new();
+        while found.len() < filled.heartbeats as usize {
+            let mut each = |record: topic::Record<'_>| {
+                let record_of_log = Record::decode(record.value).unwrap();
+                found.push(Logged { logged_at: record_of_log.received_at, record: record_of_log });
+            };
+            consumer.poll(Duration::from_millis(100), 10_000, &mut each).unwrap();
+        }
+        found.sort_by_key(|logged| logged.logged_at);
+        found
+    });
+    (read.await.unwrap(), account)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, account) = filled(dir.path()).await;
+    let database = TestDatabase::create().await;
+    let mut client = sql::migrate::connect(database.url()).await.unwrap();
+    sql::migrate::migrate(&mut client).await.unwrap();
+    write(&client, &model::run(&log, Parameters::default())).await;
+    let check = async || loadgen::verify(std::slice::from_ref(&account), database.url(), Duration::ZERO).await.unwrap();
+    let right = check().await;
+    assert!(right.passed() && right.heartbeats == log.len() as u64 && right.rows > 500, "{right}");
+
+    let one = "ctid = (select min(ctid) from watchbeat.TABLE)";
+    let faults = [
+        ("watch_sessions", "gross_ms", "update watchbeat.TABLE set gross_ms = gross_ms + 1 where "),
+        ("title_hours", "wall_ms", "update watchbeat.TABLE set wall_ms = wall_ms - 1 where "),
+        ("ad_reach", "users", "update watchbeat.TABLE set users = users + 1 where "),
+        ("ledger_minutes", "heartbeats", "update watchbeat.TABLE set heartbeats = heartbeats + 1 where "),
+        ("watch_segments", "actual no row", "delete from watchbeat.TABLE where "),
+        ("video_minutes", "actual no row", "delete from watchbeat.TABLE where "),
+        ("resume_positions", "expected no row", "update watchbeat.TABLE set user_id = 'b1-u99999' where "),
+    ];
+    for (table, named, fault) in faults {
+        let save = format!("create table saved as select * from watchbeat.{table}");
+        client.batch_execute(&save).await.unwrap();
+        client.batch_execute(&format!("{fault}{one}").replace("TABLE", table)).await.unwrap();
+        let wrong = check().await;
+        let first = &wrong.differences[0];
+        let is_named = wrong.differences.iter().any(|found| found.starts_with(table) && found.contains(named));
+        assert!(!wrong.passed() && is_named, "{table}: {first}");
+        let restore =
+            format!("truncate watchbeat.{table}; insert into watchbeat.{table} select * from saved; drop table saved");
+        client.batch_execute(&restore).await.unwrap();
+    }
+    assert!(check().await.passed(), "everything is right again");
 }

@@ -9,6 +9,7 @@ mod database;
 mod dev;
 mod exactness;
 mod fleet;
+mod load;
 mod log;
 mod outage;
 mod players;

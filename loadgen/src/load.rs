@@ -1,0 +1,121 @@
+//! One run against a gateway: makes the viewers, lets them watch, and keeps what came of it.
+
+use crate::account::AccountFile;
+use crate::body::Bodies;
+use crate::crowd::{Crowd, Keeping, Part};
+use crate::desk::Desk;
+use crate::names::Names;
+use crate::pace::{Pace, run_name, thread_cpu};
+use crate::profile::Profile;
+use crate::progress::Progress;
+use crate::settings::{LoadError, Settings, check_span};
+use crate::tally::Tally;
+use crate::target::Target;
+use crate::world::World;
+use crate::{http1, http2};
+use service::Stop;
+use std::time::Duration;
+
+/// Viewers and virtual time from which the rate of a crowd is estimated.
+const SAMPLE_VIEWERS: u32 = 2_000;
+const SAMPLE_MS: u32 = 300_000;
+/// Time for what is late at the end of a run at a constant rate.
+const SLACK: f64 = 1.1;
+
+/// What a load came to.
+pub(crate) struct Loaded {
+    pub(crate) run: String,
+    pub(crate) took: Duration,
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) tally: Tally,
+    /// What the viewers did, when somebody wants to know.
+    pub(crate) account: Option<AccountFile>,
+}
+
+/// How virtual time goes beside real time.
+struct Course {
+    span: Duration,
+    behind: Duration,
+}
+
+/// Lets the viewers watch for the duration of the settings, or until the stop. Blocks its thread.
+pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError> {
+    settings.check()?;
+    let target = Target::new(&settings.target, settings.key.as_deref())?;
+    let run = settings.run.clone().unwrap_or_else(|| run_name(settings.seed));
+    let profile = match settings.rate {
+        // At a constant rate everybody is there all the time.
+        Some(_) => Profile { hours: Vec::new(), sitting_minutes: 1_440, ..settings.profile.clone() },
+        None => settings.profile.clone(),
+    };
+    let course = course(settings, &profile)?;
+    let span_ms = course.span.as_millis() as u32;
+    tracing::info!(viewers = settings.viewers, seed = settings.seed, run, "viewers start");
+    let keeping = if settings.keeps_account() { Keeping::Account } else { Keeping::Nothing };
+    let make = |first_ms| {
+        let world = World::new(&profile, settings.seed, first_ms, span_ms);
+        Crowd::new(world, settings.viewers, settings.batch, settings.part, keeping)
+    };
+    // Made before the clock starts: many viewers take a while.
+    let mut crowd = make(0);
+    let pace = Pace::start(course.behind, if settings.rate.is_some() { 1 } else { settings.speedup });
+    crowd.world.first_ms = pace.first_ms();
+    let bodies = Bodies {
+        names: Names::new(&run),
+        territories: profile.territories.keys().cloned().collect(),
+        devices: profile.devices.keys().cloned().collect(),
+    };
+    let mut desk = Desk::new(crowd, bodies, pace, settings.rate, settings.duration);
+    let mut progress = Progress::new(settings.progress, settings.duration.as_secs(), "s");
+    let cpu_before = thread_cpu();
+    let drive = if settings.http2 { http2::drive } else { http1::drive };
+    let driven = drive(&mut desk, &target, settings.connections, stop, &mut progress);
+    let cpu = thread_cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
+    progress.end();
+    driven?;
+    let took = pace.elapsed();
+    let Desk { crowd, mut tally, .. } = desk;
+    tally.move_to(took + Duration::from_secs(1));
+    let is_whole = tally.undelivered == 0 && tally.rejected.is_empty();
+    let account = crowd.account.map(|mut account| {
+        account.close_all();
+        AccountFile {
+            run: run.clone(),
+            site: settings.site.clone(),
+            territories: profile.territories.keys().cloned().collect(),
+            devices: profile.devices.keys().cloned().collect(),
+            is_whole,
+            uncertain: tally.uncertain,
+            before: None,
+            account,
+        }
+    });
+    Ok(Loaded { run, took, cpu, tally, account })
+}
+
+/// At their own pace viewers live as long as the run, so many times faster. At a constant rate they live as fast as the
+/// rate wants, which is estimated from some of them.
+fn course(settings: &Settings, profile: &Profile) -> Result<Course, LoadError> {
+    let Some(rate) = settings.rate else {
+        let span = settings.duration * settings.speedup;
+        return Ok(Course { span, behind: span - settings.duration });
+    };
+    let natural = natural_rate(profile, settings) * f64::from(settings.viewers) / f64::from(settings.part.of);
+    let span = settings.duration.mul_f64(f64::from(rate) / natural * SLACK) + Duration::from_secs(30);
+    check_span(span, settings.duration).map_err(|_| LoadError::Rate { natural: natural as u64, rate })?;
+    Ok(Course { span, behind: span.saturating_sub(settings.duration) })
+}
+
+/// Requests of a viewer in a second.
+fn natural_rate(profile: &Profile, settings: &Settings) -> f64 {
+    let viewers = SAMPLE_VIEWERS.min(settings.viewers);
+    let world = World::new(profile, settings.seed, 0, SAMPLE_MS);
+    let mut crowd = Crowd::new(world.clone(), viewers, settings.batch, Part::WHOLE, Keeping::Nothing);
+    let mut sent = crate::crowd::Sent::empty(&world);
+    let mut requests = 0_u32;
+    while crowd.take(&mut sent) {
+        requests += 1;
+        crowd.wait(sent.device);
+    }
+    f64::from(requests) / f64::from(viewers) / f64::from(SAMPLE_MS / 1_000)
+}
