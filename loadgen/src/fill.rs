@@ -139,8 +139,8 @@ fn check_disk(settings: &FillSettings) -> Result<(), LoadError> {
         .map_err(|error| LoadError::Output { path: path.clone(), reason: error.to_string() })?;
     let heartbeats = settings.expected_heartbeats();
     let (free, needed) = (found.f_bavail * found.f_frsize, heartbeats * RECORD_BYTES);
-    // A tenth of the disk stays free.
-    if needed + found.f_blocks * found.f_frsize / 10 > free {
+    // A tenth of what is free stays free.
+    if needed > free / 10 * 9 {
         return Err(LoadError::Disk { path, free: free >> 20, needed: needed >> 20 });
     }
     Ok(())
