@@ -4,10 +4,12 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::record::Record;
+use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
-use processor::relations::FactColumns;
 use processor::views::Views;
 use prost::Message;
+use sql::codec::Encoder;
+use std::sync::Arc;
 
 #[path = "../src/viewers.rs"]
 #[allow(dead_code)] // the appending half is for the whole roles
@@ -68,32 +70,38 @@ fn steps(criterion: &mut Criterion) {
         });
     }
     let facts = facts_of(&records, kernel);
-    let mut columns = FactColumns::default();
-    group.bench_function("facts to arrow", |bencher| {
+    group.bench_function("facts to columns", |bencher| {
         bencher.iter(|| {
-            columns.append(0, &facts);
-            columns.take()
+            let mut run = Run::default();
+            run.append(&facts);
+            run
         });
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let sources = sql::views::shipped();
     let views = runtime.block_on(Views::plan(&sources)).expect("the shipped views are sound");
-    columns.append(0, &facts);
-    let batches = columns.take();
+    let fresh = || {
+        let mut run = Run::default();
+        run.append(&facts);
+        Arc::new(run)
+    };
     for source in &sources {
         let view = runtime.block_on(Views::plan(std::slice::from_ref(source))).expect("the view is sound");
         group.bench_function(format!("view {}", source.file), |bencher| {
-            bencher.iter_batched(
-                || batches.clone(),
-                |batches| runtime.block_on(view.run(batches)),
-                BatchSize::SmallInput,
-            );
+            bencher.iter_batched(fresh, |run| runtime.block_on(view.run(&run)), BatchSize::SmallInput);
         });
     }
-    let outputs = runtime.block_on(views.run(batches)).expect("the views run");
+    let run = fresh();
+    let outputs = runtime.block_on(views.run(&run)).expect("the views run");
     let epoch = ClosedEpoch { partition: 0, from: 0, to: RECORDS, clock: START, ledger: Default::default() };
+    let epochs = [epoch];
+    group.bench_function("partials", |bencher| {
+        bencher.iter(|| partials(&epochs, &run, &views, &outputs, "main", "f"));
+    });
+    let partials = partials(&epochs, &run, &views, &outputs, "main", "f");
+    let mut encoder = Encoder::new();
     group.bench_function("partials, encoded", |bencher| {
-        bencher.iter(|| sql::codec::encode(&partials(std::slice::from_ref(&epoch), &views, &outputs, "main", "f")[0]));
+        bencher.iter(|| encoder.encode(&partials[0]).expect("a sink takes it"));
     });
     group.finish();
 }

@@ -2,30 +2,30 @@
 //! struct, one column a field; `docs/facts.md` describes them for authors of views.
 //!
 //! Adding up a relation's rows over any stretch of the log gives what that stretch changed, so views over facts
-//! merge by addition, whatever the epochs are.
+//! merge by addition, whatever the epochs are. Texts and session keys stand once beside the rows, which name them by
+//! number: most rows of an epoch share theirs with others.
 
 use crate::credit::{Disposition, Territory};
-use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use crate::texts::{TextCode, Texts};
 
 /// The session key: one player playing one title once, of one user of one site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey {
     /// Whose players.
-    pub site: Arc<str>,
+    pub site: TextCode,
     /// Account or profile.
-    pub user_id: Arc<str>,
+    pub user_id: TextCode,
     /// The session's name.
-    pub session_id: Arc<str>,
+    pub session_id: TextCode,
     /// The title.
-    pub video_id: Arc<str>,
+    pub video_id: TextCode,
 }
 
 /// One record of the log met its disposition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispositionFact {
     /// Whose record.
-    pub site: Arc<str>,
+    pub site: TextCode,
     /// When the gateway received it; ms since the epoch.
     pub received_at: i64,
     /// What became of it.
@@ -35,8 +35,8 @@ pub struct DispositionFact {
 /// A report changed the sums of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionFact {
-    /// The session.
-    pub key: Arc<SessionKey>,
+    /// Number of the session among [`Facts::keys`].
+    pub session: u32,
     /// 1 for an accepted report, 0 for a point judged later.
     pub heartbeats: i64,
     /// Content credited; ms.
@@ -52,7 +52,7 @@ pub struct SessionFact {
     /// Whether it is complete by now; once true it stays.
     pub is_complete: bool,
     /// Device of the session by now.
-    pub device: Option<Arc<str>>,
+    pub device: Option<TextCode>,
     /// Territory of the session by now.
     pub territory: Territory,
 }
@@ -60,8 +60,8 @@ pub struct SessionFact {
 /// A maximal interval of a session's union appeared, grew, or was taken in by another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentFact {
-    /// The session.
-    pub key: Arc<SessionKey>,
+    /// Number of the session among [`Facts::keys`].
+    pub session: u32,
     /// Start of the segment; ms of content.
     pub from_ms: u32,
     /// Its end now; ms of content.
@@ -73,8 +73,8 @@ pub struct SegmentFact {
 /// Credited play, cut at minutes; also what a session's start, view and completion add to a minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayFact {
-    /// The session.
-    pub key: Arc<SessionKey>,
+    /// Number of the session among [`Facts::keys`].
+    pub session: u32,
     /// Where it was played.
     pub territory: Territory,
     /// Start of the minute it was played in; ms since the epoch.
@@ -98,8 +98,8 @@ pub struct PlayFact {
 /// One credited interval of content, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IntervalFact {
-    /// The session.
-    pub key: Arc<SessionKey>,
+    /// Number of the session among [`Facts::keys`].
+    pub session: u32,
     /// Where it was played.
     pub territory: Territory,
     /// Corrected event time of the report; ms since the epoch.
@@ -113,8 +113,8 @@ pub struct IntervalFact {
 /// Where a user would resume a title moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumeFact {
-    /// Session of the report.
-    pub key: Arc<SessionKey>,
+    /// Session of the report: its number among [`Facts::keys`].
+    pub session: u32,
     /// Resume position now; ms of content.
     pub position_ms: u32,
     /// Greatest position so far; ms of content.
@@ -127,11 +127,11 @@ pub struct ResumeFact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImpressionFact {
     /// Whose.
-    pub site: Arc<str>,
+    pub site: TextCode,
     /// Who saw it.
-    pub user_id: Arc<str>,
+    pub user_id: TextCode,
     /// Line of its first report in the log.
-    pub line_id: Arc<str>,
+    pub line_id: TextCode,
     /// Start of the earliest hour it reported; ms since the epoch.
     pub hour: i64,
     /// Impressions.
@@ -150,6 +150,10 @@ pub struct ImpressionFact {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // each is documented at its row
 pub struct Facts {
+    /// The texts that rows and keys name by number.
+    pub texts: Texts,
+    /// The sessions with facts, each once, in the order of their first one.
+    pub keys: Vec<SessionKey>,
     pub dispositions: Vec<DispositionFact>,
     pub sessions: Vec<SessionFact>,
     pub segments: Vec<SegmentFact>,
@@ -157,11 +161,37 @@ pub struct Facts {
     pub intervals: Vec<IntervalFact>,
     pub resumes: Vec<ResumeFact>,
     pub impressions: Vec<ImpressionFact>,
+    serials: Serials,
 }
 
+/// Which session of the kernel each key is of; no part of what the facts say.
+#[derive(Debug, Clone, Default)]
+struct Serials(Vec<u64>);
+
+impl PartialEq for Serials {
+    fn eq(&self, _: &Serials) -> bool {
+        true
+    }
+}
+
+impl Eq for Serials {}
+
 impl Facts {
+    /// Number of the key of the kernel's session `serial`; `known` is the number it had last, here or elsewhere.
+    pub(crate) fn session(&mut self, known: u32, serial: u64, key: impl FnOnce(&mut Texts) -> SessionKey) -> u32 {
+        if self.serials.0.get(known as usize) == Some(&serial) {
+            return known;
+        }
+        self.serials.0.push(serial);
+        self.keys.push(key(&mut self.texts));
+        u32::try_from(self.keys.len() - 1).expect("an epoch has far fewer than 2^32 sessions")
+    }
+
     /// Forgets all rows, keeps the memory.
     pub fn clear(&mut self) {
+        self.texts.clear();
+        self.keys.clear();
+        self.serials.0.clear();
         self.dispositions.clear();
         self.sessions.clear();
         self.segments.clear();

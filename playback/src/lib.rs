@@ -18,4 +18,5 @@ pub mod message;
 pub mod model;
 pub mod record;
 pub mod rejection;
+pub mod texts;
 pub mod validate;

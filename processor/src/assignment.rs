@@ -28,8 +28,9 @@ pub(crate) struct Owned {
     pub(crate) snapshot: Option<PendingSnapshot>,
     /// Offset of the last snapshot that was written; its writer sets it.
     pub(crate) saved: Arc<AtomicU64>,
-    /// When the last record came.
+    /// When the last record came, and the offset after it.
     pub(crate) last_record: Instant,
+    pub(crate) seen: u64,
     /// When the last tick was appended.
     pub(crate) last_tick: Instant,
     /// Offset last told to lag monitors.
@@ -97,6 +98,7 @@ impl Restoring {
             snapshot_at: now + self.snapshot_every / 2 + stagger,
             snapshot: None,
             last_record: now,
+            seen: offset,
             last_tick: now,
             told: offset,
         })

@@ -1,17 +1,20 @@
 //! The processor: from the log of heartbeats to one message per epoch of what it adds to the tables.
 //!
 //! [`shard`] folds each partition through the session kernel and cuts its log into epochs; [`relations`] are the
-//! facts as Arrow batches, [`views`] the SQL over them, planned by the rules of [`plan`]; [`partials`] makes the
-//! messages; [`snapshot`] saves state so that a restart is fast. It does not know the database: that is the sink's.
+//! facts as tables, [`columns`] their values, [`views`] the SQL over them, planned by the rules of [`plan`]; [`partials`]
+//! makes the messages; [`snapshot`] saves state so that a restart is fast. It does not know the database: that is the sink's.
 
 mod assignment;
 mod caps;
+mod coded;
+pub mod columns;
 pub mod fingerprint;
 mod lineage;
 mod meters;
 pub mod partials;
 pub mod plan;
 pub mod relations;
+mod scan;
 pub mod shard;
 pub mod snapshot;
 pub mod views;
@@ -24,6 +27,7 @@ use object_store::local::LocalFileSystem;
 use playback::kernel::Parameters;
 use service::{Readiness, Stop, TaskError};
 use snapshot::Snapshots;
+use sql::codec::Encoder;
 use sql::views::ViewSource;
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
@@ -102,6 +106,7 @@ pub fn run(
         pipeline: settings.pipeline,
         fingerprint,
         views,
+        encoder: Encoder::new(),
         snapshots,
         snapshot_every: settings.snapshot_every,
         producer: log.producer(LINGER)?,

@@ -2,7 +2,7 @@
 //! rows are a function of the epoch alone. What cannot be proven is taken for false.
 
 use crate::plan::ViewError;
-use crate::relations::{EPOCH, ORDINAL};
+use crate::relations::{ORDINAL, Relation};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -54,8 +54,8 @@ fn refusal(expression: &Expr, input: Option<&LogicalPlan>, is_passed_on: bool) -
     let walk = expression.apply(|part| {
         refused = match part {
             Expr::Column(column) => match input.and_then(|input| origin(input, column)).as_deref() {
-                Some(EPOCH) => Some(format!(
-                    "a view cannot use the column {EPOCH}, nor * in a subquery: its numbers are others in every run"
+                Some(name) if Relation::is_hidden(name) => Some(format!(
+                    "a view cannot use the column {name}, nor * in a subquery: its numbers are others in every run"
                 )),
                 Some(ORDINAL) if !is_passed_on => Some(format!(
                     "a view can use {ORDINAL} in last_value(… order by {ORDINAL}) only: its numbers are others in every run"

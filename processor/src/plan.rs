@@ -1,18 +1,16 @@
-//! What a view's plan says of its table, and the plan that serves many epochs at once. Pure: plans in, plans out.
+//! What a view's plan says of its table. Pure: plans in, columns out. What is run for it is in [`crate::coded`].
 //!
 //! A view is one aggregation over one relation, so that its rows over two stretches of the log merge into its rows
 //! over both. Whatever would not merge is refused here, with a message that says what to write instead.
 
 use crate::lineage::{check_rows, is_never_null, origin};
-use crate::relations::{EPOCH, ORDINAL, Relation};
+use crate::relations::{ORDINAL, Relation};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use sql::partial::{Kind, Role};
-use std::sync::Arc;
 
 /// One column of a view's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +34,7 @@ pub enum ViewError {
     Unmergeable(String),
 }
 
-fn unmergeable<T>(message: impl Into<String>) -> Result<T, ViewError> {
+pub(crate) fn unmergeable<T>(message: impl Into<String>) -> Result<T, ViewError> {
     Err(ViewError::Unmergeable(message.into()))
 }
 
@@ -67,9 +65,6 @@ pub fn table_columns(plan: &LogicalPlan, relation: &Relation) -> Result<Vec<Tabl
     let keys = columns.iter().filter(|column| column.role == Role::Key).count();
     if keys != aggregate.group_expr.len() {
         return unmergeable("every expression of group by must be a column of the view, once: it is the table's key");
-    }
-    if columns.iter().any(|column| column.name == EPOCH) {
-        return unmergeable(format!("a view must not name the column {EPOCH}: it is added where it is needed"));
     }
     match columns.iter().find(|column| matches!(column.role, Role::Replace | Role::Op)) {
         Some(column) if !is_of_one_user(aggregate) => unmergeable(format!(
@@ -169,7 +164,7 @@ fn skips_rows(function: &AggregateFunction) -> bool {
     function.params.filter.is_some() || function.params.null_treatment == Some(NullTreatment::IgnoreNulls)
 }
 
-fn is_log_order(function: &AggregateFunction, aggregate: &Aggregate) -> bool {
+pub(crate) fn is_log_order(function: &AggregateFunction, aggregate: &Aggregate) -> bool {
     let [order] = function.params.order_by.as_slice() else { return false };
     let Expr::Column(column) = &order.expr else { return false };
     order.asc && origin(&aggregate.input, column).as_deref() == Some(ORDINAL)
@@ -198,41 +193,4 @@ pub fn relations_read(plan: &LogicalPlan) -> Vec<String> {
     })
     .expect("nothing here fails");
     names
-}
-
-/// The same plan with `epoch` as one more group and one more column, last: one run then serves many epochs.
-pub fn by_epoch(plan: &LogicalPlan) -> Result<LogicalPlan, ViewError> {
-    let inputs = plan.inputs().into_iter().map(by_epoch).collect::<Result<Vec<_>, _>>()?;
-    match (plan, inputs.as_slice()) {
-        (LogicalPlan::TableScan(_), []) => Ok(plan.clone()),
-        (LogicalPlan::Projection(projection), [input]) => {
-            let mut expressions = projection.expr.clone();
-            expressions.push(epoch_of(input.schema()));
-            Ok(LogicalPlan::Projection(Projection::try_new(expressions, Arc::new(input.clone()))?))
-        }
-        (LogicalPlan::Aggregate(aggregate), [input]) => {
-            let mut groups = aggregate.group_expr.clone();
-            groups.push(epoch_of(input.schema()));
-            Ok(LogicalPlan::Aggregate(Aggregate::try_new(
-                Arc::new(input.clone()),
-                groups,
-                aggregate.aggr_expr.clone(),
-            )?))
-        }
-        (LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_), [input]) => {
-            Ok(plan.with_new_exprs(plan.expressions(), vec![input.clone()])?)
-        }
-        _ => unmergeable(format!(
-            "a view cannot use {}: joins, unions, windows, order by and limit do not merge (enrich when reading)",
-            plan.display()
-        )),
-    }
-}
-
-fn epoch_of(schema: &DFSchema) -> Expr {
-    let (qualifier, field) = schema
-        .iter()
-        .find(|(_, field)| field.name() == EPOCH)
-        .expect("relations have an epoch, and every node passes it on");
-    Expr::Column(Column::from((qualifier, field)))
 }

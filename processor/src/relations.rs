@@ -1,10 +1,9 @@
-//! The relations that views read: facts as Arrow record batches, each row marked with the epoch it belongs to.
+//! The relations that views read: names and types of the facts' columns, and those beside them that views do not see.
+//! How facts become columns is in [`crate::columns`].
 //!
 //! `docs/facts.md` describes the relations for authors of views; a test holds it against this file.
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringBuilder, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use playback::facts::{Facts, PlayFact, SessionKey};
 use std::sync::Arc;
 
 /// Name of the column that says which epoch of a run a row belongs to. Views neither name nor see it.
@@ -12,6 +11,15 @@ pub const EPOCH: &str = "epoch";
 
 /// Name of the column that numbers rows in log order, for `last_value(… order by ordinal)`.
 pub const ORDINAL: &str = "ordinal";
+
+/// Name of the column that is the row's number in the run's batch: what a view's row is looked up by. Not for views.
+pub(crate) const ROW: &str = "row of the run";
+
+/// Name of the column that numbers the session keys of a run. Not for views.
+pub(crate) const SESSION: &str = "session of the run";
+
+/// The columns of the session key, in the order of [`playback::facts::SessionKey`].
+pub(crate) const SESSION_KEY: [&str; 4] = ["site", "user_id", "session_id", "video_id"];
 
 /// Type of a relation's column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,178 +154,87 @@ pub const RELATIONS: [Relation; 7] = [
     },
 ];
 
+/// What one column of a relation's batch holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// The column of this number among [`Relation::columns`].
+    Value(usize),
+    /// For a column of texts their numbers in the run.
+    Codes(usize),
+    /// The number of the session key in the run.
+    Session,
+    /// The number of the row, as views see it.
+    Ordinal,
+    /// The number of the row.
+    Row,
+    /// The number of its epoch in the run.
+    Epoch,
+}
+
 impl Relation {
-    /// Its Arrow schema: the columns, then `ordinal` and `epoch`.
+    /// Its Arrow schema: the columns, then `ordinal` and `epoch`, then what views do not see.
     pub fn schema(&self) -> SchemaRef {
-        let field = |&(name, column_type): &(&str, ColumnType)| match column_type {
-            Text => Field::new(name, DataType::Utf8, false),
-            NullableText => Field::new(name, DataType::Utf8, true),
-            Integer => Field::new(name, DataType::Int64, false),
-            Time => Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), false),
-            Boolean => Field::new(name, DataType::Boolean, false),
-        };
-        let order = [(ORDINAL, Integer), (EPOCH, Integer)];
-        Arc::new(Schema::new(self.columns.iter().chain(&order).map(field).collect::<Vec<_>>()))
-    }
-}
-
-/// The facts of the epochs of one run, column by column.
-pub struct FactColumns {
-    relations: Vec<Columns>,
-}
-
-impl Default for FactColumns {
-    /// Empty columns of every relation.
-    fn default() -> FactColumns {
-        FactColumns { relations: RELATIONS.iter().map(Columns::new).collect() }
-    }
-}
-
-impl FactColumns {
-    /// Rows held, over all relations.
-    pub fn rows(&self) -> usize {
-        self.relations.iter().map(|columns| columns.epochs.len()).sum()
+        Arc::new(Schema::new(self.contents().map(|content| self.field(content)).collect::<Vec<_>>()))
     }
 
-    /// Appends the facts of the epoch with this number in the run.
-    pub fn append(&mut self, epoch: i64, facts: &Facts) {
-        let [dispositions, sessions, segments, plays, intervals, resumes, impressions] = self.relations.as_mut_slice()
-        else {
-            unreachable!("there is one set of columns for each relation");
-        };
-        for fact in &facts.dispositions {
-            dispositions.row(epoch).text(&fact.site).integer(fact.received_at).text(fact.disposition.as_str());
-        }
-        for fact in &facts.sessions {
-            let row = sessions.row(epoch).key(&fact.key).integer(fact.heartbeats).integer(fact.gross_ms);
-            let row = row.integer(fact.unique_ms).integer(fact.wall_ms).integer(fact.event_time);
-            let row = row.boolean(fact.is_view).boolean(fact.is_complete);
-            row.nullable_text(fact.device.as_deref()).text(fact.territory.as_str());
-        }
-        for fact in &facts.segments {
-            let row = segments.row(epoch).key(&fact.key);
-            row.integer(i64::from(fact.from_ms)).integer(i64::from(fact.to_ms)).integer(i64::from(fact.keep));
-        }
-        for fact in &facts.plays {
-            append_play(plays.row(epoch), fact);
-        }
-        for fact in &facts.intervals {
-            let row = intervals.row(epoch).key(&fact.key).text(fact.territory.as_str()).integer(fact.event_time);
-            row.integer(i64::from(fact.from_ms)).integer(i64::from(fact.to_ms));
-        }
-        for fact in &facts.resumes {
-            let row = resumes.row(epoch).key(&fact.key).integer(i64::from(fact.position_ms));
-            row.integer(i64::from(fact.furthest_ms)).integer(fact.event_time);
-        }
-        for fact in &facts.impressions {
-            let row = impressions.row(epoch).text(&fact.site).text(&fact.user_id).text(&fact.line_id);
-            let row = row.integer(fact.hour).integer(fact.impressions).integer(fact.measurable).integer(fact.viewable);
-            fact.quartiles.iter().fold(row, |row, reached| row.integer(*reached)).integer(fact.users);
-        }
+    /// What each column of the schema holds.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = Content> + '_ {
+        let texts = self.columns.iter().enumerate().filter(|(_, (_, column_type))| column_type.is_text());
+        let session = self.has_session().then_some(Content::Session);
+        (0..self.columns.len())
+            .map(Content::Value)
+            .chain([Content::Ordinal, Content::Epoch, Content::Row])
+            .chain(session)
+            .chain(texts.map(|(index, _)| Content::Codes(index)))
     }
 
-    /// One record batch per relation, in their order; the columns are empty afterwards.
-    pub fn take(&mut self) -> Vec<RecordBatch> {
-        self.relations.iter_mut().map(Columns::take).collect()
-    }
-}
-
-fn append_play(row: Row<'_>, fact: &PlayFact) {
-    let row = row.key(&fact.key).text(fact.territory.as_str()).integer(fact.minute).integer(fact.gross_ms);
-    let row = row.integer(fact.qualified_ms).integer(fact.wall_ms).integer(fact.viewers);
-    row.integer(fact.starts).integer(fact.views).integer(fact.completes);
-}
-
-/// The columns of one relation.
-struct Columns {
-    schema: SchemaRef,
-    values: Vec<Values>,
-    epochs: Vec<i64>,
-}
-
-enum Values {
-    Text(StringBuilder),
-    Integer(Vec<i64>),
-    Time(Vec<i64>),
-    Boolean(Vec<bool>),
-}
-
-impl Columns {
-    fn new(relation: &Relation) -> Columns {
-        let values = |&(_, column_type): &(&str, ColumnType)| match column_type {
-            Text | NullableText => Values::Text(StringBuilder::new()),
-            Integer => Values::Integer(Vec::new()),
-            Time => Values::Time(Vec::new()),
-            Boolean => Values::Boolean(Vec::new()),
-        };
-        Columns { schema: relation.schema(), values: relation.columns.iter().map(values).collect(), epochs: Vec::new() }
+    /// Whether its rows are of one session each: its first columns are the session key.
+    pub(crate) fn has_session(&self) -> bool {
+        SESSION_KEY.iter().enumerate().all(|(index, name)| self.columns[index].0 == *name)
     }
 
-    fn row(&mut self, epoch: i64) -> Row<'_> {
-        self.epochs.push(epoch);
-        Row { values: self.values.iter_mut() }
+    /// Number of the column of this name.
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|(known, _)| *known == name)
     }
 
-    fn take(&mut self) -> RecordBatch {
-        let epochs = std::mem::take(&mut self.epochs);
-        let ordinals = Int64Array::from_iter_values(0..epochs.len() as i64);
-        let mut arrays: Vec<ArrayRef> = self.values.iter_mut().map(Values::take).collect();
-        arrays.push(Arc::new(ordinals));
-        arrays.push(Arc::new(Int64Array::from(epochs)));
-        RecordBatch::try_new(self.schema.clone(), arrays).expect("a row has a value for each column of its relation")
+    /// Whether the column of this name is not for views.
+    pub(crate) fn is_hidden(name: &str) -> bool {
+        name == EPOCH || name.contains(' ')
     }
-}
 
-impl Values {
-    fn take(&mut self) -> ArrayRef {
-        match self {
-            Values::Text(texts) => Arc::new(texts.finish()),
-            Values::Integer(integers) => Arc::new(Int64Array::from(std::mem::take(integers))),
-            Values::Time(times) => Arc::new(TimestampMillisecondArray::from(std::mem::take(times))),
-            Values::Boolean(booleans) => Arc::new(BooleanArray::from(std::mem::take(booleans))),
+    fn field(&self, content: Content) -> Field {
+        match content {
+            Content::Value(index) => {
+                let (name, column_type) = self.columns[index];
+                match column_type {
+                    Text => Field::new(name, DataType::Utf8, false),
+                    NullableText => Field::new(name, DataType::Utf8, true),
+                    Integer => Field::new(name, DataType::Int64, false),
+                    Time => Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), false),
+                    Boolean => Field::new(name, DataType::Boolean, false),
+                }
+            }
+            Content::Codes(index) => {
+                let (name, column_type) = self.columns[index];
+                Field::new(codes_of(name), DataType::UInt32, column_type == NullableText)
+            }
+            Content::Session => Field::new(SESSION, DataType::UInt32, false),
+            Content::Ordinal => Field::new(ORDINAL, DataType::Int64, false),
+            Content::Row => Field::new(ROW, DataType::Int64, false),
+            Content::Epoch => Field::new(EPOCH, DataType::Int64, false),
         }
     }
 }
 
-/// Writes one row, value by value, in the order of the relation's columns.
-struct Row<'a> {
-    values: std::slice::IterMut<'a, Values>,
+impl ColumnType {
+    /// Whether it is text.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Text | NullableText)
+    }
 }
 
-impl Row<'_> {
-    fn text(mut self, text: &str) -> Self {
-        match self.values.next() {
-            Some(Values::Text(texts)) => texts.append_value(text),
-            _ => unreachable!("the relation has a text column here"),
-        }
-        self
-    }
-
-    fn nullable_text(mut self, text: Option<&str>) -> Self {
-        match self.values.next() {
-            Some(Values::Text(texts)) => texts.append_option(text),
-            _ => unreachable!("the relation has a text column here"),
-        }
-        self
-    }
-
-    fn integer(mut self, integer: i64) -> Self {
-        match self.values.next() {
-            Some(Values::Integer(values) | Values::Time(values)) => values.push(integer),
-            _ => unreachable!("the relation has an integer column here"),
-        }
-        self
-    }
-
-    fn boolean(mut self, boolean: bool) -> Self {
-        match self.values.next() {
-            Some(Values::Boolean(values)) => values.push(boolean),
-            _ => unreachable!("the relation has a boolean column here"),
-        }
-        self
-    }
-
-    fn key(self, key: &SessionKey) -> Self {
-        self.text(&key.site).text(&key.user_id).text(&key.session_id).text(&key.video_id)
-    }
+/// Name of the column with the numbers of a text column's texts.
+pub(crate) fn codes_of(name: &str) -> String {
+    format!("codes of {name}")
 }

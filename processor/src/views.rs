@@ -1,18 +1,18 @@
 //! The continuous views: SQL planned once, then run over the facts of many epochs at a time.
 
 use crate::caps;
+use crate::coded::{Source, coded};
+use crate::columns::Run;
 use crate::partials::empty_table;
-use crate::plan::{TableColumn, ViewError, by_epoch, relations_read, table_columns};
+use crate::plan::{TableColumn, ViewError, relations_read, table_columns};
 use crate::relations::{RELATIONS, Relation};
+use crate::scan::{RelationTable, Slot};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::catalog::streaming::StreamingTable;
+use arrow::compute::concat_batches;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::memory::MemoryStream;
-use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as ParsedStatement;
@@ -21,12 +21,12 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use sql::codec;
 use sql::views::ViewSource;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// All views of a pipeline over one set of relations.
 pub struct Views {
     views: Vec<View>,
-    slots: Vec<Arc<Slot>>,
+    slot: Arc<Slot>,
     context: Arc<TaskContext>,
 }
 
@@ -34,13 +34,17 @@ pub struct Views {
 pub struct View {
     /// Name of the view and its table.
     pub name: String,
-    /// Columns of its table; the plan has one more, the epoch.
+    /// Columns of its table.
     pub columns: Vec<TableColumn>,
     /// The query, as DataFusion understood it: part of the fingerprint.
     pub query: String,
     /// Number of the relation it reads.
-    relation: usize,
+    pub(crate) relation: usize,
     plan: Arc<dyn ExecutionPlan>,
+    /// Where each column of the table comes from.
+    pub(crate) sources: Vec<Source>,
+    /// Column of the plan's output with the last row of each group.
+    pub(crate) last_row: usize,
 }
 
 /// Why the views cannot be planned or run.
@@ -77,11 +81,10 @@ impl Views {
     pub async fn plan(sources: &[ViewSource]) -> Result<Views, ViewsError> {
         let config = SessionConfig::new().with_target_partitions(1).with_batch_size(caps::VIEW_BATCH_ROWS);
         let context = SessionContext::new_with_config(config);
-        let slots: Vec<_> = RELATIONS.iter().map(|relation| Arc::new(Slot::new(relation.schema()))).collect();
-        for (relation, slot) in RELATIONS.iter().zip(&slots) {
-            let table = StreamingTable::try_new(slot.schema.clone(), vec![slot.clone()]);
-            let registered = table.and_then(|table| context.register_table(relation.name, Arc::new(table)));
-            registered.expect("a relation's name and schema are valid");
+        let slot = Arc::new(Slot::default());
+        for (index, relation) in RELATIONS.iter().enumerate() {
+            let registered = context.register_table(relation.name, Arc::new(RelationTable::new(index, &slot)));
+            registered.expect("a relation's name is valid");
         }
         let mut views: Vec<View> = Vec::new();
         for source in sources {
@@ -92,7 +95,7 @@ impl Views {
             }
             views.push(view);
         }
-        Ok(Views { views, slots, context: context.task_ctx() })
+        Ok(Views { views, slot, context: context.task_ctx() })
     }
 
     /// The views, in the order of their sources.
@@ -100,20 +103,15 @@ impl Views {
         &self.views
     }
 
-    /// Runs each view over `facts`, one batch per relation; gives each view's rows, with the epoch as last column.
-    pub async fn run(&self, facts: Vec<RecordBatch>) -> Result<Vec<Vec<RecordBatch>>, ViewsError> {
-        let rows: Vec<_> = facts.iter().map(RecordBatch::num_rows).collect();
-        for (slot, batch) in self.slots.iter().zip(facts) {
-            slot.put(Some(batch));
-        }
+    /// Runs each view over a run; gives what each view's plan puts out, none for a view with nothing to read.
+    pub async fn run(&self, run: &Arc<Run>) -> Result<Vec<Option<RecordBatch>>, ViewsError> {
+        self.slot.put(Some(run.clone()));
         let mut outputs = Vec::with_capacity(self.views.len());
         for view in &self.views {
-            let output = if rows[view.relation] == 0 { Ok(Vec::new()) } else { view.run(&self.context).await };
+            let output = if run.rows_of(view.relation) == 0 { Ok(None) } else { view.run(&self.context).await };
             outputs.push(output.map_err(|source| ViewsError::Failed { name: view.name.clone(), source })?);
         }
-        for slot in &self.slots {
-            slot.put(None);
-        }
+        self.slot.put(None);
         Ok(outputs)
     }
 }
@@ -127,13 +125,20 @@ impl View {
         // What the sink would not take is refused here, before it is on the topic.
         codec::check_table(&empty_table(&name, &columns))
             .map_err(|fault| ViewError::Unmergeable(format!("its table {fault}")))?;
-        let plan = context.state().create_physical_plan(&by_epoch(&plan)?).await?;
-        Ok(View { name, columns, query: query.to_string(), relation: index, plan })
+        let coded = coded(&plan, relation)?;
+        let plan = context.state().create_physical_plan(&coded.plan).await?;
+        let (sources, last_row) = (coded.sources, coded.last_row);
+        Ok(View { name, columns, query: query.to_string(), relation: index, plan, sources, last_row })
     }
 
-    async fn run(&self, context: &Arc<TaskContext>) -> Result<Vec<RecordBatch>, DataFusionError> {
+    async fn run(&self, context: &Arc<TaskContext>) -> Result<Option<RecordBatch>, DataFusionError> {
         let plan = reset_plan_states(self.plan.clone())?;
-        collect(plan, context.clone()).await
+        let batches = collect(plan, context.clone()).await?;
+        match batches.as_slice() {
+            [] => Ok(None),
+            [batch] => Ok(Some(batch.clone())),
+            [first, ..] => Ok(Some(concat_batches(first.schema_ref(), &batches)?)),
+        }
     }
 }
 
@@ -162,33 +167,5 @@ fn relation_of(plan: &LogicalPlan) -> Result<(usize, &'static Relation), ViewErr
         _ => {
             Err(ViewError::Unmergeable("a view reads one relation: enrich and join when reading its table".to_owned()))
         }
-    }
-}
-
-/// Where the facts of the run at hand lie for the plans to read.
-#[derive(Debug)]
-struct Slot {
-    schema: SchemaRef,
-    batch: Mutex<Option<RecordBatch>>,
-}
-
-impl Slot {
-    fn new(schema: SchemaRef) -> Slot {
-        Slot { schema, batch: Mutex::new(None) }
-    }
-
-    fn put(&self, batch: Option<RecordBatch>) {
-        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
-    }
-}
-
-impl PartitionStream for Slot {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = self.batch.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        Box::pin(MemoryStream::try_new(batches, self.schema.clone(), None).expect("the slot's batches have its schema"))
     }
 }

@@ -3,9 +3,9 @@
 
 use crate::assignment::{Change, Owned, PendingSnapshot};
 use crate::caps;
+use crate::columns::Run;
 use crate::meters;
 use crate::partials::{ClosedEpoch, partials};
-use crate::relations::FactColumns;
 use crate::shard::Folded;
 use crate::snapshot::Snapshots;
 use crate::views::Views;
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 use playback::record::TICK;
 use service::{Component, Stop, TaskError};
-use sql::codec;
-use sql::partial::Partial;
+use sql::codec::Encoder;
+use sql::wire::Partial;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +41,7 @@ pub(crate) struct Worker {
     pub(crate) pipeline: String,
     pub(crate) fingerprint: String,
     pub(crate) views: Views,
+    pub(crate) encoder: Encoder,
     pub(crate) snapshots: Snapshots,
     pub(crate) snapshot_every: Duration,
     pub(crate) producer: Producer,
@@ -53,7 +54,7 @@ pub(crate) struct Worker {
 /// What records fold into until the views run.
 pub(crate) struct Folding {
     pub(crate) shards: BTreeMap<u32, Owned>,
-    facts: FactColumns,
+    run: Run,
     epochs: Vec<ClosedEpoch>,
     late: Vec<Outgoing>,
 }
@@ -71,9 +72,11 @@ impl Worker {
         while !stop.is_requested() {
             let (folding, changes) = (&mut self.folding, &self.changes);
             let (snapshots, every) = (&self.snapshots, self.snapshot_every);
-            let mut failure = None;
+            let (mut failure, mut is_first) = (None, true);
             let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |record| {
-                folding.follow(changes);
+                if std::mem::take(&mut is_first) {
+                    folding.follow(changes); // partitions come and leave before the first record of a poll only
+                }
                 if failure.is_none() {
                     failure = folding.take(record, snapshots, every).err();
                 }
@@ -84,6 +87,7 @@ impl Worker {
             log.ready();
             meters::records(taken);
             self.folding.follow(&self.changes);
+            self.folding.note_records();
             self.publish()?;
             self.acknowledge(caps::RUNS_IN_FLIGHT)?;
             self.save();
@@ -105,9 +109,11 @@ impl Worker {
         let epochs = std::mem::take(&mut self.folding.epochs);
         if !epochs.is_empty() {
             let started = Instant::now();
-            let outputs = self.runtime.block_on(self.views.run(self.folding.facts.take()))?;
-            let partials = partials(&epochs, &self.views, &outputs, &self.pipeline, &self.fingerprint);
-            let messages = partials.iter().map(message).collect::<Result<Vec<_>, _>>()?;
+            let run = Arc::new(std::mem::take(&mut self.folding.run));
+            let outputs = self.runtime.block_on(self.views.run(&run))?;
+            let partials = partials(&epochs, &run, &self.views, &outputs, &self.pipeline, &self.fingerprint);
+            let encoder = &mut self.encoder;
+            let messages = partials.iter().map(|partial| message(encoder, partial)).collect::<Result<Vec<_>, _>>()?;
             meters::run(epochs.len(), started.elapsed());
             deliveries.push(self.producer.append(&self.topics.partials, &messages));
         }
@@ -208,12 +214,12 @@ async fn write(snapshots: Snapshots, partition: u32, pending: PendingSnapshot, s
 }
 
 /// The message of an epoch. One that no sink takes ends the processor before it is published: it could not be taken back.
-fn message(partial: &Partial) -> Result<Outgoing, TaskError> {
-    codec::check(partial).map_err(|error| {
+fn message(encoder: &mut Encoder, partial: &Partial) -> Result<Outgoing, TaskError> {
+    let value = encoder.encode(partial).map_err(|error| {
         let Partial { partition, from, to, .. } = partial;
         format!("the views' rows of partition {partition}, {from}..{to} cannot be published: {error}")
     })?;
-    Ok(Outgoing { partition: partial.partition, key: Bytes::new(), value: codec::encode(partial).into() })
+    Ok(Outgoing { partition: partial.partition, key: Bytes::new(), value: value.into() })
 }
 
 impl InFlight {
@@ -236,7 +242,7 @@ impl InFlight {
 
 impl Folding {
     pub(crate) fn new() -> Folding {
-        Folding { shards: BTreeMap::new(), facts: FactColumns::default(), epochs: Vec::new(), late: Vec::new() }
+        Folding { shards: BTreeMap::new(), run: Run::default(), epochs: Vec::new(), late: Vec::new() }
     }
 
     /// Takes in which partitions came and left since the last time.
@@ -250,6 +256,15 @@ impl Folding {
         }
     }
 
+    /// Notes which partitions records came from since the last time.
+    fn note_records(&mut self) {
+        let now = Instant::now();
+        for owned in self.shards.values_mut().filter(|owned| owned.seen < owned.shard.next_offset()) {
+            owned.seen = owned.shard.next_offset();
+            owned.last_record = now;
+        }
+    }
+
     /// Folds one record into its shard.
     fn take(&mut self, record: Record<'_>, snapshots: &Snapshots, snapshot_every: Duration) -> Result<(), TaskError> {
         let Some(owned) = self.shards.get_mut(&record.partition) else {
@@ -257,14 +272,13 @@ impl Folding {
         };
         let mut ended = false;
         owned.shard.cut(record.timestamp_ms, |epoch, facts| {
-            self.facts.append(self.epochs.len() as i64, facts);
+            self.run.append(facts);
             self.epochs.push(epoch);
             ended = true;
         });
         if ended {
             owned.snapshot_if_due(snapshots, snapshot_every);
         }
-        owned.last_record = Instant::now();
         match owned.shard.fold(record.offset, record.timestamp_ms, record.value)? {
             Folded::Taken => {}
             Folded::Late => {

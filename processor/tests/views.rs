@@ -6,13 +6,15 @@ use playback::facts::Facts;
 use playback::kernel::Parameters;
 use playback::model::{self, Cell, Logged, RandomLog, SHAPES, Tables, differences, random_log};
 use playback::record::TICK;
+use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
-use processor::relations::FactColumns;
 use processor::shard::Shard;
 use processor::views::Views;
 use prost::Message;
+use sql::codec::{Encoder, decode};
 use sql::partial::{Column, Kind, Partial, Role};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const START: i64 = 1_763_683_200_000;
 const EPOCH_MS: i64 = 1_000;
@@ -21,24 +23,31 @@ const EPOCH_MS: i64 = 1_000;
 async fn messages(views: &Views, log: &[Logged], epochs_per_run: usize) -> Vec<Partial> {
     let parameters = Parameters::default();
     let mut shard = Shard::new(0, EPOCH_MS, parameters);
-    let (mut columns, mut epochs, mut messages) = (FactColumns::default(), Vec::new(), Vec::new());
+    let (mut run, mut epochs, mut messages) = (Run::default(), Vec::new(), Vec::new());
     let records = log.iter().map(|logged| (logged.logged_at, logged.record.encode_to_vec()));
     let end = log.last().unwrap().logged_at;
     let ticks = [end + parameters.point_wait_ms, end + 2 * parameters.point_wait_ms].map(|at| (at, TICK.to_vec()));
     for (offset, (logged_at, value)) in records.chain(ticks).enumerate() {
         shard.cut(logged_at, |epoch: ClosedEpoch, facts: &Facts| {
-            columns.append(epochs.len() as i64, facts);
+            run.append(facts);
             epochs.push(epoch);
         });
         shard.fold(offset as u64, logged_at, &value).unwrap();
         if epochs.len() >= epochs_per_run {
-            let outputs = views.run(columns.take()).await.unwrap();
-            messages.extend(partials(&std::mem::take(&mut epochs), views, &outputs, "test", "f"));
+            messages.extend(run_views(views, std::mem::take(&mut epochs), std::mem::take(&mut run)).await);
         }
     }
-    let outputs = views.run(columns.take()).await.unwrap();
-    messages.extend(partials(&epochs, views, &outputs, "test", "f"));
+    messages.extend(run_views(views, epochs, run).await);
     messages
+}
+
+/// The messages of one run, as a sink takes them.
+async fn run_views(views: &Views, epochs: Vec<ClosedEpoch>, run: Run) -> Vec<Partial> {
+    let run = Arc::new(run);
+    let outputs = views.run(&run).await.unwrap();
+    let partials = partials(&epochs, &run, views, &outputs, "test", "f");
+    let mut encoder = Encoder::new();
+    partials.iter().map(|partial| decode(&encoder.encode(partial).unwrap()).unwrap()).collect()
 }
 
 /// The value of a column in a row.
@@ -121,6 +130,61 @@ async fn an_epochs_message_does_not_depend_on_the_run_it_was_made_in() {
                 "seed {seed}, {epochs_per_run} epochs a run"
             );
         }
+    }
+}
+
+/// The first view of each pair names texts only, so that it is run over their numbers; the second computes with them.
+#[tokio::test]
+async fn a_view_has_the_same_rows_whether_it_names_texts_or_computes_with_them() {
+    let pairs = [
+        (
+            "site, user_id, session_id, video_id, sum(gross_ms) as ms, last_value(device order by ordinal) as last
+             from sessions group by site, user_id, session_id, video_id",
+            "site, user_id, coalesce(session_id, '') as session_id, coalesce(video_id, '') as video_id,
+             sum(gross_ms) as ms, last_value(nullif(device, '') order by ordinal) as last
+             from sessions group by site, user_id, coalesce(session_id, ''), coalesce(video_id, '')",
+        ),
+        (
+            "video_id, territory, user_id, site, last_value(to_ms order by ordinal) as last from
+             (select * from (select site, user_id, video_id, territory, to_ms, ordinal from intervals) as i
+              where to_ms > 10000) as j group by video_id, territory, user_id, site",
+            "coalesce(video_id, '') as video_id, coalesce(territory, '') as territory, user_id, site,
+             last_value(to_ms + 0 order by ordinal) as last from intervals
+             where to_ms > 10000 group by coalesce(video_id, ''), coalesce(territory, ''), user_id, site",
+        ),
+        (
+            "event_time, count(*) as n, count(device) as devices from sessions group by event_time",
+            "event_time, site, count(*) as n, count(device) as devices from sessions group by event_time, site",
+        ),
+        (
+            "site, disposition, count(*) as n, count(*) as n_again from dispositions where disposition <> 'idle' group by site, disposition",
+            "site, coalesce(disposition, '') as disposition, count(*) as n, count(*) as n_again from dispositions
+             where disposition <> 'idle' group by site, coalesce(disposition, '')",
+        ),
+    ];
+    let log = random_log(RandomLog { seed: 11, reports: 900, start: START, outage: false });
+    for (named, computed) in pairs {
+        let source = |query: &str| sql::views::ViewSource {
+            file: "v.sql".into(),
+            text: format!("create materialized view v as select {query}"),
+        };
+        let mut rows = Vec::new();
+        for query in [named, computed] {
+            let views = Views::plan(&[source(query)]).await.unwrap();
+            let messages = messages(&views, &log, 40).await;
+            assert!(messages.iter().any(|message| !message.tables.is_empty()), "{query}");
+            rows.push(messages.into_iter().map(|message| message.tables).collect::<Vec<_>>());
+        }
+        if !named.starts_with("event_time") {
+            assert!(rows[0] == rows[1], "{named}\n{:?}\n{:?}", rows[0], rows[1]);
+            continue;
+        }
+        // The site is one more key there: the rows of each epoch add up to the same.
+        let sums = |epochs: &[Vec<sql::partial::Table>]| -> Vec<i64> {
+            let sum = |column: &Column| if column.name == "n" { column.integers.iter().sum() } else { 0 };
+            epochs.iter().map(|tables| tables.iter().flat_map(|table| &table.columns).map(sum).sum()).collect()
+        };
+        assert_eq!(sums(&rows[0]), sums(&rows[1]));
     }
 }
 
@@ -241,7 +305,4 @@ async fn the_example_of_the_documentation_puts_out_what_the_sink_takes() {
     assert!(log.iter().any(|logged| logged.record.device.is_empty()), "some report says no device");
     let messages = messages(&views, &log, 50).await;
     assert!(messages.iter().any(|message| !message.tables.is_empty()));
-    for message in &messages {
-        assert_eq!(sql::codec::decode(&sql::codec::encode(message)).unwrap(), *message);
-    }
 }

@@ -56,8 +56,8 @@ fn what_breaks_a_rule_is_refused() {
         ("unknown kind", |p| p.tables[0].columns[0].kind = 99),
         ("not as many as the rows", |p| p.tables[0].rows = 3),
         ("not as many as the rows", |p| p.tables[0].columns[2].nulls = vec![true]),
-        ("not as many as the rows", |p| p.tables[0].columns[0].integers = vec![1]),
         ("may not have", |p| p.tables[0].columns[0].nulls = vec![false, true]),
+        ("more than", |p| p.tables[0].rows = u32::MAX),
         ("does not suit", |p| p.tables[0].columns[2].role = Role::Sum as i32),
         ("NUL character", |p| p.tables[0].columns[0].texts[0] = "a\0".into()),
         ("counted on", |p| {

@@ -9,3 +9,4 @@ pub mod queries;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod views;
+pub mod wire;

@@ -1,27 +1,18 @@
-//! What one epoch of one partition adds to the tables, as it travels on the topic `partials`: the messages of
-//! `partial.proto`, written out so that building needs no `protoc`.
+//! What one epoch of one partition adds to the tables. How it travels on the topic `partials` is in [`crate::codec`].
 
 use prost::{Enumeration, Message};
 
-/// One epoch of one partition; the fields are those of `partial.proto`.
-#[derive(Clone, PartialEq, Message)]
+/// One epoch of one partition.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)] // the .proto documents them
 pub struct Partial {
-    #[prost(string, tag = "1")]
     pub pipeline: String,
-    #[prost(uint32, tag = "2")]
     pub partition: u32,
-    #[prost(uint64, tag = "3")]
     pub from: u64,
-    #[prost(uint64, tag = "4")]
     pub to: u64,
-    #[prost(int64, tag = "5")]
     pub clock: i64,
-    #[prost(string, tag = "6")]
     pub fingerprint: String,
-    #[prost(message, optional, tag = "7")]
     pub ledger: Option<Ledger>,
-    #[prost(message, repeated, tag = "8")]
     pub tables: Vec<Table>,
 }
 
@@ -50,35 +41,40 @@ pub struct Ledger {
 }
 
 /// The rows one view adds, column by column; at most one row per key.
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct Table {
-    #[prost(string, tag = "1")]
     pub name: String,
-    #[prost(uint32, tag = "2")]
     pub rows: u32,
-    #[prost(message, repeated, tag = "3")]
     pub columns: Vec<Column>,
 }
 
-/// One column of a [`Table`]: as many values as the table has rows, in the field that [`Kind`] names.
-#[derive(Clone, PartialEq, Message)]
+/// One column of a [`Table`]: as many values as the table has rows, in the field that [`Kind`] names. The value of a
+/// null is 0, "" or false.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct Column {
-    #[prost(string, tag = "1")]
     pub name: String,
-    #[prost(enumeration = "Role", tag = "2")]
     pub role: i32,
-    #[prost(enumeration = "Kind", tag = "3")]
     pub kind: i32,
-    #[prost(sint64, repeated, tag = "4")]
     pub integers: Vec<i64>,
-    #[prost(string, repeated, tag = "5")]
     pub texts: Vec<String>,
-    #[prost(bool, repeated, tag = "6")]
     pub booleans: Vec<bool>,
-    #[prost(bool, repeated, tag = "7")]
     pub nulls: Vec<bool>,
+}
+
+impl Column {
+    /// How its values merge; a key, if the number is none of a role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        Role::try_from(self.role).unwrap_or_default()
+    }
+
+    /// Their type; an integer, if the number is none of a kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind::try_from(self.kind).unwrap_or_default()
+    }
 }
 
 /// How a value meets the one that is in the table.

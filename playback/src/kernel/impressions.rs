@@ -4,10 +4,12 @@ use super::list::{self, Key, List, SHORT};
 use crate::credit::VIEWABLE_MS;
 use crate::facts::{Facts, ImpressionFact};
 use crate::record::RecordAd;
+use crate::texts::{TextCode as Word, Texts};
+
+use super::user::Owner;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
@@ -23,12 +25,12 @@ pub(super) struct Impressions {
     reach: Option<Box<Reach>>,
 }
 
-type Reach = FxHashMap<(Arc<str>, i64), u32>;
+type Reach = FxHashMap<(Word, i64), u32>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Impression {
     impression_id: Box<str>,
-    line_id: Arc<str>,
+    line: Word,
     /// Start of the earliest hour it reported; ms since the epoch.
     hour: i64,
     measurable: bool,
@@ -41,6 +43,7 @@ struct Impression {
 /// What an ad report says, and when.
 pub(super) struct AdReport<'a> {
     pub(super) ad: &'a RecordAd,
+    pub(super) line: Word,
     pub(super) event_time: i64,
     pub(super) clock: i64,
     pub(super) lateness_ms: i64,
@@ -51,15 +54,8 @@ impl Impressions {
         self.seen.is_empty()
     }
 
-    /// Takes in one ad report of `user_id`; `line_id` is its line, interned.
-    pub(super) fn report(
-        &mut self,
-        report: &AdReport<'_>,
-        site: &Arc<str>,
-        user_id: &Arc<str>,
-        line_id: Arc<str>,
-        facts: &mut Facts,
-    ) {
+    /// Takes in one ad report of a user.
+    pub(super) fn report(&mut self, report: &AdReport<'_>, owner: Owner<'_>, words: &Texts, facts: &mut Facts) {
         if self.day != day_of(report.clock) {
             self.forget(report.clock, report.lateness_ms);
             self.day = day_of(report.clock);
@@ -71,7 +67,7 @@ impl Impressions {
         let before = known.map(|index| self.seen[index].clone());
         let mut now = before.clone().unwrap_or(Impression {
             impression_id: id.into(),
-            line_id,
+            line: report.line,
             hour,
             measurable: false,
             viewable: false,
@@ -85,7 +81,8 @@ impl Impressions {
         now.last_at = now.last_at.max(report.clock).max(report.event_time);
         let mut put = |impression: &Impression, sign: i64| {
             let alone = !self.has_others(impression, known);
-            facts.impressions.push(impression.fact(site, user_id, sign, alone));
+            let fact = impression.fact(owner, words, sign, alone, &mut facts.texts);
+            facts.impressions.push(fact);
         };
         match &before {
             Some(before) if before.counts_like(&now) => {}
@@ -133,6 +130,12 @@ impl Impressions {
         }
     }
 
+    /// Every word it names, to be counted or changed.
+    pub(super) fn words(&mut self, mut each: impl FnMut(&mut Word)) {
+        self.seen.iter_mut().for_each(|seen| each(&mut seen.line));
+        self.reach = None;
+    }
+
     /// Drops what no report that is not late can change, neither itself nor the reach of its day. By whole days of the
     /// clock, so that it has no effect when within a day it is done.
     pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
@@ -159,8 +162,8 @@ impl Impression {
     }
 
     /// Where it counts for reach.
-    fn place(&self) -> (Arc<str>, i64) {
-        (self.line_id.clone(), self.day())
+    fn place(&self) -> (Word, i64) {
+        (self.line, self.day())
     }
 
     fn counts_like(&self, other: &Impression) -> bool {
@@ -168,11 +171,18 @@ impl Impression {
             == (other.hour, other.measurable, other.viewable, other.quartile)
     }
 
-    fn fact(&self, site: &Arc<str>, user_id: &Arc<str>, sign: i64, only_one_of_its_day: bool) -> ImpressionFact {
+    fn fact(
+        &self,
+        owner: Owner<'_>,
+        words: &Texts,
+        sign: i64,
+        only_one_of_its_day: bool,
+        texts: &mut Texts,
+    ) -> ImpressionFact {
         ImpressionFact {
-            site: site.clone(),
-            user_id: user_id.clone(),
-            line_id: self.line_id.clone(),
+            site: texts.code(owner.site),
+            user_id: texts.code(owner.user_id),
+            line_id: texts.code(words.get(self.line)),
             hour: self.hour,
             impressions: sign,
             measurable: sign * i64::from(self.measurable),

@@ -1,6 +1,7 @@
 //! A list of entries that are found by key: searched while it is short, as nearly all are, by an index when it is long. So
 //! one user with many sessions costs no more per record than others do. The index is no part of the state.
 
+use crate::texts::TextCode as Word;
 use rustc_hash::{FxHashMap, FxHasher};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -42,6 +43,11 @@ impl Key {
         self.0.write(text.as_bytes());
         self.0.write_u8(0);
     }
+
+    /// Takes in the number of a text.
+    pub(super) fn word(&mut self, word: Word) {
+        self.0.write_u32(word.0);
+    }
 }
 
 impl<T: Entry> List<T> {
@@ -60,8 +66,12 @@ impl<T: Entry> List<T> {
         numbers.iter().map(|number| *number as usize).find(|number| is_it(&self.entries[*number]))
     }
 
-    /// Adds an entry behind the others; its number is that of the last.
+    /// Adds an entry behind the others; its number is that of the last. Most lists have one entry and stay so: they take
+    /// the memory of one.
     pub(super) fn push(&mut self, entry: T) -> usize {
+        if self.entries.len() < 4 {
+            self.entries.reserve_exact(1);
+        }
         self.entries.push(entry);
         self.entries.len() - 1
     }
@@ -75,6 +85,13 @@ impl<T: Entry> List<T> {
             self.index = None; // the others have other numbers now
         }
         some_went
+    }
+}
+
+impl<T> List<T> {
+    /// To be called when the keys of entries have changed.
+    pub(super) fn rekeyed(&mut self) {
+        self.index = None;
     }
 }
 

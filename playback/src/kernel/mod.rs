@@ -11,20 +11,18 @@ mod session;
 mod user;
 
 use crate::credit::{Disposition, Playhead};
-use crate::facts::{DispositionFact, Facts, SessionKey};
-use crate::record::{self, Record};
+use crate::facts::{DispositionFact, Facts};
+use crate::record::Record;
+use crate::texts::{TextCode as Word, Texts};
 use impressions::AdReport;
-use rustc_hash::{FxHashMap, FxHashSet};
 use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
-use session::Session;
-use smallvec::SmallVec;
+use session::{Beside, Session};
 use std::collections::VecDeque;
-use std::sync::Arc;
-use user::User;
+use user::{Owner, Users};
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 3;
+pub const KERNEL_VERSION: u32 = 4;
 
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
@@ -65,18 +63,23 @@ pub struct Kernel {
     parameters: Parameters,
     clock: i64,
     ledger: Ledger,
-    users: FxHashMap<Box<[u8]>, User>,
+    users: Users,
     /// When each waiting point is judged at the latest, in order.
     deadlines: VecDeque<Deadline>,
-    strings: Strings,
+    /// Texts that many users share: sites, titles, devices, ad lines.
+    words: Texts,
+    /// Sessions begun so far.
+    serials: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Deadline {
     clock: i64,
-    user: Box<[u8]>,
-    session: Arc<SessionKey>,
     seq: u32,
+    site: Word,
+    video: Word,
+    user_id: Box<str>,
+    session_id: Box<str>,
 }
 
 impl Kernel {
@@ -86,9 +89,10 @@ impl Kernel {
             parameters,
             clock: 0,
             ledger: Ledger::default(),
-            users: FxHashMap::default(),
+            users: Users::default(),
             deadlines: VecDeque::new(),
-            strings: FxHashSet::default(),
+            words: Texts::default(),
+            serials: 0,
         }
     }
 
@@ -118,27 +122,43 @@ impl Kernel {
         self.advance(logged_at, facts);
         let disposition = self.place(record, facts);
         if let Some(disposition) = disposition {
-            let site = intern(&mut self.strings, &record.site);
-            self.settle(site, record.received_at, disposition, facts);
+            self.ledger.settle(&record.site, record.received_at, disposition, facts);
         }
         disposition == Some(Disposition::Late)
     }
 
-    /// Forgets what no later record can change. It has no effect on facts, only on memory.
+    /// Forgets what no later record can change. It has no effect on facts, only on memory; to be called where none are held,
+    /// since a session that comes back has another number among them.
     pub fn forget(&mut self) {
-        let (clock, lateness_ms) = (self.clock, self.parameters.lateness_ms);
-        self.users.retain(|_, user| {
-            user.sessions.retain(|session| session.last_at >= clock - lateness_ms);
-            user.forget_titles(clock - lateness_ms);
-            user.impressions.forget(clock, lateness_ms);
-            !user.is_empty()
-        });
-        self.strings.retain(|string| Arc::strong_count(string) > 1);
+        self.users.forget(self.clock, self.parameters.lateness_ms);
+        self.forget_words();
     }
 
     /// Number of sessions kept.
     pub fn sessions(&self) -> usize {
-        self.users.values().map(|user| user.sessions.len()).sum()
+        self.users.iter().map(|user| user.sessions.len()).sum()
+    }
+
+    /// Drops the words that nothing names any more and gives the others new numbers, once half of them are such.
+    fn forget_words(&mut self) {
+        let mut is_named = vec![false; self.words.len()];
+        self.each_word(|word| is_named[word.0 as usize] = true);
+        if is_named.iter().filter(|is_named| **is_named).count() * 2 > is_named.len() {
+            return;
+        }
+        let words = std::mem::take(&mut self.words);
+        let mut kept = Texts::default();
+        self.each_word(|word| *word = kept.code(words.get(*word)));
+        self.words = kept;
+        self.users.rekeyed();
+    }
+
+    fn each_word(&mut self, mut each: impl FnMut(&mut Word)) {
+        self.users.iter_mut().for_each(|user| user.words(&mut each));
+        for deadline in &mut self.deadlines {
+            each(&mut deadline.site);
+            each(&mut deadline.video);
+        }
     }
 
     /// Moves the clock, and judges the points whose wait is over.
@@ -146,14 +166,15 @@ impl Kernel {
         self.clock = self.clock.max(logged_at);
         while self.deadlines.front().is_some_and(|deadline| deadline.clock <= self.clock) {
             let deadline = self.deadlines.pop_front().expect("there is a first deadline");
-            let Some(user) = self.users.get_mut(&deadline.user) else { continue };
-            let Some(index) = user.find(&deadline.session.session_id, &deadline.session.video_id) else { continue };
-            let expired = user.sessions[index].sequence.expire(deadline.seq);
-            if let Some((waiting, before)) = expired {
-                let disposition = user.sessions[index].judge(waiting, before, facts);
-                self.ledger.waiting -= 1;
-                self.settle(deadline.session.site.clone(), waiting.received_at, disposition, facts);
-            }
+            let Some(user) = self.users.get_mut(deadline.site, &deadline.user_id) else { continue };
+            let Some(index) = user.find(&deadline.session_id, deadline.video) else { continue };
+            let session = &mut user.sessions[index];
+            let Some((waiting, before)) = session.sequence.expire(deadline.seq) else { continue };
+            let owner = Owner { site: self.words.get(deadline.site), user_id: &deadline.user_id };
+            let beside = Beside { owner, words: &self.words, clock: self.clock };
+            let disposition = session.judge(waiting, before, beside, facts);
+            self.ledger.waiting -= 1;
+            self.ledger.settle(owner.site, waiting.received_at, disposition, facts);
         }
     }
 
@@ -163,9 +184,9 @@ impl Kernel {
         if record.event_time < oldest {
             return Some(Disposition::Late);
         }
-        let user_key = record::key(&record.site, &record.user_id);
-        let user = open_user(&mut self.users, &user_key, record, &mut self.strings);
-        let index = open_session(user, record, oldest, &mut self.strings);
+        let (site, video) = (self.words.code(&record.site), self.words.code(&record.video_id));
+        let user = self.users.open(site, &record.user_id);
+        let index = user.open(&record.session_id, video, oldest, &mut self.serials);
         let session = &mut user.sessions[index];
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let next = match session.sequence.place(record.seq) {
@@ -173,103 +194,73 @@ impl Kernel {
             Place::Free { closed: true, .. } if is_point => return Some(Disposition::Late),
             Place::Free { next, .. } => next,
         };
-        let device = (!record.device.is_empty()).then(|| intern(&mut self.strings, &record.device));
-        let accepted = session.accept(record, next, device, self.clock, facts);
-        let key = session.key.clone();
-        match &record.ad {
-            Some(ad) => {
+        let says_device = !record.device.is_empty() && session.takes_device(record.seq);
+        let device = says_device.then(|| self.words.code(&record.device));
+        let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
+        let owner = Owner { site: &record.site, user_id: &record.user_id };
+        let beside = Beside { owner, words: &self.words, clock: self.clock };
+        let accepted = session.accept(record, next, device, beside, facts);
+        match record.ad.as_ref().zip(line) {
+            Some((ad, line)) => {
                 let report = AdReport {
                     ad,
+                    line,
                     event_time: record.event_time,
                     clock: self.clock,
                     lateness_ms: self.parameters.lateness_ms,
                 };
-                let line_id = intern(&mut self.strings, &ad.line_id);
-                user.impressions.report(&report, &user.site, &user.user_id, line_id, facts);
+                user.impressions.get_or_insert_default().report(&report, owner, &self.words, facts);
             }
-            None => user.resume(record, &key, oldest, facts),
+            None => user.resume(record, index, oldest, facts),
         }
         if accepted.disposition.is_none() {
             self.ledger.waiting += 1;
             let clock = self.clock.saturating_add(self.parameters.point_wait_ms);
-            self.deadlines.push_back(Deadline { clock, user: user_key.clone().into(), session: key, seq: record.seq });
+            let (user_id, session_id) = (record.user_id.as_str().into(), record.session_id.as_str().into());
+            self.deadlines.push_back(Deadline { clock, seq: record.seq, site, video, user_id, session_id });
         }
-        self.release(&user_key, index, accepted.released, facts);
+        release(&mut user.sessions[index], accepted.released, beside, &mut self.ledger, facts);
         accepted.disposition
     }
+}
 
-    /// Judges the points of a session that need not wait any more now that a report of it came: the one right after
-    /// that report, and those that have seen too many later ones.
-    fn release(&mut self, user_key: &[u8], index: usize, released: Option<(Waiting, Playhead)>, facts: &mut Facts) {
-        let session = &mut self.users.get_mut(user_key).expect("the session's user is there").sessions[index];
-        let site = session.key.site.clone();
-        let mut judged = SmallVec::<[(i64, Disposition); 2]>::new();
-        if let Some((waiting, before)) = released {
-            judged.push((waiting.received_at, session.judge(waiting, Some(before), facts)));
-        }
-        while let Some(seq) = session.sequence.overdue(session.heartbeats, MAX_LATER_REPORTS) {
-            let (waiting, before) = session.sequence.expire(seq).expect("an overdue point waits");
-            judged.push((waiting.received_at, session.judge(waiting, before, facts)));
-        }
-        for (received_at, disposition) in judged {
-            self.ledger.waiting -= 1;
-            self.settle(site.clone(), received_at, disposition, facts);
-        }
+/// Judges the points of a session that need not wait any more now that a report of it came: the one right after that report,
+/// and those that have seen too many later ones.
+fn release(
+    session: &mut Session,
+    released: Option<(Waiting, Playhead)>,
+    beside: Beside<'_>,
+    ledger: &mut Ledger,
+    facts: &mut Facts,
+) {
+    let mut judge = |session: &mut Session, waiting: Waiting, before: Option<Playhead>| {
+        let disposition = session.judge(waiting, before, beside, facts);
+        ledger.waiting -= 1;
+        ledger.settle(beside.owner.site, waiting.received_at, disposition, facts);
+    };
+    if let Some((waiting, before)) = released {
+        judge(session, waiting, Some(before));
     }
+    while let Some(seq) = session.sequence.overdue(session.heartbeats, MAX_LATER_REPORTS) {
+        let (waiting, before) = session.sequence.expire(seq).expect("an overdue point waits");
+        judge(session, waiting, before);
+    }
+}
 
-    fn settle(&mut self, site: Arc<str>, received_at: i64, disposition: Disposition, facts: &mut Facts) {
+impl Ledger {
+    /// Enters the disposition of one record.
+    fn settle(&mut self, site: &str, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {
-            Disposition::Credited => &mut self.ledger.credited,
-            Disposition::Idle => &mut self.ledger.idle,
-            Disposition::Duplicate => &mut self.ledger.duplicate,
-            Disposition::Overrun => &mut self.ledger.overrun,
-            Disposition::Gap => &mut self.ledger.gap,
-            Disposition::Late => &mut self.ledger.late,
-            Disposition::Ad => &mut self.ledger.ad,
+            Disposition::Credited => &mut self.credited,
+            Disposition::Idle => &mut self.idle,
+            Disposition::Duplicate => &mut self.duplicate,
+            Disposition::Overrun => &mut self.overrun,
+            Disposition::Gap => &mut self.gap,
+            Disposition::Late => &mut self.late,
+            Disposition::Ad => &mut self.ad,
         };
         *count += 1;
+        let site = facts.texts.code(site);
         facts.dispositions.push(DispositionFact { site, received_at, disposition });
     }
-}
-
-fn open_user<'a>(
-    users: &'a mut FxHashMap<Box<[u8]>, User>,
-    key: &[u8],
-    record: &Record,
-    strings: &mut Strings,
-) -> &'a mut User {
-    if !users.contains_key(key) {
-        users.insert(key.into(), User::new(intern(strings, &record.site), record.user_id.as_str().into()));
-    }
-    users.get_mut(key).expect("the user was just put there")
-}
-
-/// Number of the record's session; one that was silent since before `oldest` is forgotten and begins anew.
-fn open_session(user: &mut User, record: &Record, oldest: i64, strings: &mut Strings) -> usize {
-    let known = user.find(&record.session_id, &record.video_id);
-    if let Some(index) = known {
-        if user.sessions[index].last_at < oldest {
-            user.sessions[index] = Session::new(user.sessions[index].key.clone());
-        }
-        return index;
-    }
-    let key = SessionKey {
-        site: user.site.clone(),
-        user_id: user.user_id.clone(),
-        session_id: record.session_id.as_str().into(),
-        video_id: intern(strings, &record.video_id),
-    };
-    user.sessions.push(Session::new(Arc::new(key)))
-}
-
-/// One copy of each string that many sessions share.
-type Strings = FxHashSet<Arc<str>>;
-
-fn intern(strings: &mut Strings, string: &str) -> Arc<str> {
-    if let Some(known) = strings.get(string) {
-        return known.clone();
-    }
-    let fresh: Arc<str> = string.into();
-    strings.insert(fresh.clone());
-    fresh
 }

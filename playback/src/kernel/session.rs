@@ -2,13 +2,13 @@
 
 use super::list::{Entry, Key};
 use super::sequence::{Sequence, Waiting};
+use super::user::Owner;
 use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, VIEW_MS, judge_interval, judge_point};
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
 use crate::intervals::Intervals;
 use crate::record::Record;
+use crate::texts::{TextCode as Word, Texts};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
-use std::sync::Arc;
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 
@@ -18,14 +18,20 @@ type Label<T> = Option<(u32, T)>;
 /// Everything that is kept of one session key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
-    pub(super) key: Arc<SessionKey>,
+    pub(super) session_id: Box<str>,
+    pub(super) video: Word,
+    /// Which of all the sessions of the partition it is.
+    serial: u64,
+    /// Its number among the keys of the facts it was last in.
+    #[serde(skip)]
+    number: u32,
     /// The greatest clock and event time of its accepted reports: a device may be ahead of the log, and then a copy of its
     /// report is in time for longer.
     pub(super) last_at: i64,
     pub(super) heartbeats: u32,
     pub(super) sequence: Sequence,
     covered: Intervals,
-    unique_ms: u64,
+    unique_ms: u32,
     /// Smallest length reported; ms.
     duration_ms: Option<u32>,
     is_view: bool,
@@ -35,8 +41,8 @@ pub(super) struct Session {
     /// Minutes since the epoch in which it had wall time.
     minutes: Intervals,
     /// Content by minute and territory, until the session is a view and it is all qualified.
-    unqualified: SmallVec<[(i64, Territory, i64); 1]>,
-    device: Label<Arc<str>>,
+    unqualified: Vec<(i64, Territory, i64)>,
+    device: Label<Word>,
     territory: Label<Territory>,
 }
 
@@ -48,17 +54,28 @@ pub(super) struct Accepted {
     pub(super) released: Option<(Waiting, Playhead)>,
 }
 
+/// Where a session stands when a report comes: beside what, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    pub(super) owner: Owner<'a>,
+    pub(super) words: &'a Texts,
+    /// Greatest log time so far; ms since the epoch.
+    pub(super) clock: i64,
+}
+
 impl Entry for Session {
     fn feed(&self, key: &mut Key) {
-        key.text(&self.key.session_id);
-        key.text(&self.key.video_id);
+        key.text(&self.session_id);
     }
 }
 
 impl Session {
-    pub(super) fn new(key: Arc<SessionKey>) -> Session {
+    pub(super) fn new(session_id: Box<str>, video: Word, serial: u64) -> Session {
         Session {
-            key,
+            session_id,
+            video,
+            serial,
+            number: 0,
             last_at: 0,
             heartbeats: 0,
             sequence: Sequence::default(),
@@ -69,10 +86,40 @@ impl Session {
             is_complete: false,
             first: None,
             minutes: Intervals::default(),
-            unqualified: SmallVec::new(),
+            unqualified: Vec::new(),
             device: None,
             territory: None,
         }
+    }
+
+    /// The session begun anew, as if nothing were known of it.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Session::new(std::mem::take(&mut self.session_id), self.video, self.serial);
+    }
+
+    /// Gives it a number among the keys of `facts`; to be called before it puts out any.
+    fn enter(&mut self, owner: Owner<'_>, words: &Texts, facts: &mut Facts) {
+        self.number = facts.session(self.number, self.serial, |texts| SessionKey {
+            site: texts.code(owner.site),
+            user_id: texts.code(owner.user_id),
+            session_id: texts.code(&self.session_id),
+            video_id: texts.code(words.get(self.video)),
+        });
+    }
+
+    /// Its number among the keys of the facts that it last put out.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether a device reported with this `seq` would be the session's.
+    pub(super) fn takes_device(&self, seq: u32) -> bool {
+        self.device.is_none_or(|(least, _)| seq < least)
+    }
+
+    /// The texts it names.
+    pub(super) fn words(&mut self) -> impl Iterator<Item = &mut Word> {
+        self.device.iter_mut().map(|(_, device)| device).chain([&mut self.video])
     }
 
     /// Takes in a report that is neither late nor a duplicate, in the gap before run `next`, and credits what it proves.
@@ -80,10 +127,11 @@ impl Session {
         &mut self,
         record: &Record,
         next: usize,
-        device: Option<Arc<str>>,
-        clock: i64,
+        device: Option<Word>,
+        beside: Beside<'_>,
         facts: &mut Facts,
     ) -> Accepted {
+        let clock = beside.clock;
         self.last_at = self.last_at.max(clock).max(record.event_time);
         self.heartbeats += 1;
         let said_territory = Territory::parse(&record.territory);
@@ -115,7 +163,7 @@ impl Session {
             (None, None, Some(before)) => Some(judge_point(before, record.position_ms, record.event_time, territory)),
             (None, None, None) => None,
         };
-        self.report(1, record.event_time, judged.and_then(Result::ok), facts);
+        self.report(1, record.event_time, judged.and_then(Result::ok), beside, facts);
         Accepted {
             disposition: judged.map(disposition_of),
             released: placed.released.map(|waiting| (waiting, playhead)),
@@ -123,29 +171,43 @@ impl Session {
     }
 
     /// Judges a point that waited against the report before it, and credits what it proves.
-    pub(super) fn judge(&mut self, waiting: Waiting, before: Option<Playhead>, facts: &mut Facts) -> Disposition {
+    pub(super) fn judge(
+        &mut self,
+        waiting: Waiting,
+        before: Option<Playhead>,
+        beside: Beside<'_>,
+        facts: &mut Facts,
+    ) -> Disposition {
         let judged = judge_point(before, waiting.position_ms, waiting.event_time, waiting.territory);
-        self.report(0, waiting.event_time, judged.ok(), facts);
+        self.report(0, waiting.event_time, judged.ok(), beside, facts);
         disposition_of(judged)
     }
 
     /// Puts out the row of one report: `heartbeats` is 0 for a point that was counted before and is judged now.
-    fn report(&mut self, heartbeats: i64, event_time: i64, credit: Option<Credit>, facts: &mut Facts) {
+    fn report(
+        &mut self,
+        heartbeats: i64,
+        event_time: i64,
+        credit: Option<Credit>,
+        beside: Beside<'_>,
+        facts: &mut Facts,
+    ) {
+        self.enter(beside.owner, beside.words, facts);
         let unique_before = self.unique_ms;
         if let Some(credit) = credit {
             self.credit(credit, facts);
         }
         self.settle(facts);
         facts.sessions.push(SessionFact {
-            key: self.key.clone(),
+            session: self.number,
             heartbeats,
             gross_ms: credit.map_or(0, |credit| credit.gross_ms()),
-            unique_ms: (self.unique_ms - unique_before) as i64,
+            unique_ms: i64::from(self.unique_ms - unique_before),
             wall_ms: credit.map_or(0, |credit| credit.wall_ms()),
             event_time,
             is_view: self.is_view,
             is_complete: self.is_complete,
-            device: self.device.as_ref().map(|(_, device)| device.clone()),
+            device: self.device.map(|(_, device)| facts.texts.code(beside.words.get(device))),
             territory: self.territory.map_or(Territory::UNKNOWN, |(_, territory)| territory),
         });
     }
@@ -169,7 +231,7 @@ impl Session {
         }
         self.move_start(credit, facts);
         facts.intervals.push(IntervalFact {
-            key: self.key.clone(),
+            session: self.number,
             territory: credit.territory,
             event_time: credit.end,
             from_ms: credit.from_ms,
@@ -179,11 +241,11 @@ impl Session {
 
     fn extend_union(&mut self, credit: Credit, facts: &mut Facts) {
         let inserted = self.covered.insert(credit.from_ms, credit.to_ms);
-        self.unique_ms += u64::from(inserted.added);
+        self.unique_ms += inserted.added;
         if inserted.added == 0 {
             return;
         }
-        let segment = |from_ms, to_ms, keep| SegmentFact { key: self.key.clone(), from_ms, to_ms, keep };
+        let segment = |from_ms, to_ms, keep| SegmentFact { session: self.number, from_ms, to_ms, keep };
         facts.segments.extend(inserted.absorbed.iter().map(|&from_ms| segment(from_ms, from_ms, false)));
         facts.segments.push(segment(inserted.span.0, inserted.span.1, true));
     }
@@ -221,9 +283,10 @@ impl Session {
     fn settle(&mut self, facts: &mut Facts) {
         let Some(first) = self.first else { return };
         let view_ms = self.duration_ms.map_or(VIEW_MS, |duration| VIEW_MS.min(u64::from(duration) / 2));
-        let new_view = !self.is_view && self.unique_ms >= view_ms;
+        let unique_ms = u64::from(self.unique_ms);
+        let new_view = !self.is_view && unique_ms >= view_ms;
         let new_complete = !self.is_complete
-            && self.duration_ms.is_some_and(|duration| self.unique_ms * 100 >= u64::from(duration) * COMPLETE_PERCENT);
+            && self.duration_ms.is_some_and(|duration| unique_ms * 100 >= u64::from(duration) * COMPLETE_PERCENT);
         if new_view {
             self.is_view = true;
             for (minute, territory, gross_ms) in std::mem::take(&mut self.unqualified) {
@@ -243,7 +306,7 @@ impl Session {
 
     fn play(&self, minute: i64, territory: Territory) -> PlayFact {
         PlayFact {
-            key: self.key.clone(),
+            session: self.number,
             territory,
             minute,
             gross_ms: 0,

@@ -4,27 +4,39 @@
 use super::impressions::Impressions;
 use super::list::{Entry, Key, List};
 use super::session::Session;
-use crate::facts::{Facts, ResumeFact, SessionKey};
+use crate::facts::{Facts, ResumeFact};
 use crate::record::Record;
-use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use crate::texts::TextCode as Word;
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::hash::Hasher;
 
-/// State of one user of one site.
+/// State of one user of one site. Texts that many users share are words: numbers among the kernel's texts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct User {
-    pub(super) site: Arc<str>,
-    pub(super) user_id: Arc<str>,
+    pub(super) site: Word,
+    pub(super) user_id: Box<str>,
     pub(super) sessions: List<Session>,
     titles: List<Title>,
-    pub(super) impressions: Impressions,
+    /// Most users have seen no ad.
+    pub(super) impressions: Option<Box<Impressions>>,
+}
+
+/// Whose something is, spelt out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) site: &'a str,
+    pub(super) user_id: &'a str,
 }
 
 /// Where the user would resume a title, and the stamp of the report that said so.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Title {
-    video_id: Arc<str>,
+    video: Word,
+    /// Number of the report's session. A title goes before its session does, which has heard later of the report.
+    session: u32,
     event_time: i64,
-    session_id: Arc<str>,
     seq: u32,
     position_ms: u32,
     furthest_ms: u32,
@@ -32,65 +44,74 @@ struct Title {
 
 impl Entry for Title {
     fn feed(&self, key: &mut Key) {
-        key.text(&self.video_id);
+        key.word(self.video);
     }
 }
 
 impl Title {
     /// A title of which nothing is known yet.
-    fn new(key: &SessionKey) -> Title {
-        Title {
-            video_id: key.video_id.clone(),
-            event_time: i64::MIN,
-            session_id: key.session_id.clone(),
-            seq: 0,
-            position_ms: 0,
-            furthest_ms: 0,
-        }
+    fn new(video: Word, session: u32) -> Title {
+        Title { video, session, event_time: i64::MIN, seq: 0, position_ms: 0, furthest_ms: 0 }
     }
 }
 
 impl User {
-    pub(super) fn new(site: Arc<str>, user_id: Arc<str>) -> User {
-        User { site, user_id, sessions: List::default(), titles: List::default(), impressions: Impressions::default() }
+    fn new(site: Word, user_id: &str) -> User {
+        User { site, user_id: user_id.into(), sessions: List::default(), titles: List::default(), impressions: None }
     }
 
     /// Number of the session of a key, if there is one.
-    pub(super) fn find(&mut self, session_id: &str, video_id: &str) -> Option<usize> {
-        let feed = |key: &mut Key| {
-            key.text(session_id);
-            key.text(video_id);
-        };
-        self.sessions.find(feed, |session| *session.key.session_id == *session_id && *session.key.video_id == *video_id)
+    pub(super) fn find(&mut self, session_id: &str, video: Word) -> Option<usize> {
+        self.sessions
+            .find(|key| key.text(session_id), |session| session.video == video && *session.session_id == *session_id)
     }
 
-    /// Takes in the position of a content report. A title whose stamp is before `oldest` begins anew, whether it was dropped
-    /// from memory yet or not.
-    pub(super) fn resume(&mut self, record: &Record, key: &Arc<SessionKey>, oldest: i64, facts: &mut Facts) {
-        let stamp = (record.event_time, key.session_id.as_bytes(), record.seq);
-        let known = self.titles.find(|title| title.text(&key.video_id), |title| *title.video_id == *key.video_id);
-        let index = match known {
+    /// Number of the session of a key, which is begun if there is none; one that was silent since before `oldest` is
+    /// forgotten and begins anew.
+    pub(super) fn open(&mut self, session_id: &str, video: Word, oldest: i64, serials: &mut u64) -> usize {
+        if let Some(index) = self.find(session_id, video) {
+            if self.sessions[index].last_at < oldest {
+                self.sessions[index].begin_anew();
+            }
+            return index;
+        }
+        *serials += 1;
+        self.sessions.push(Session::new(session_id.into(), video, *serials))
+    }
+
+    /// Takes in the position of a content report of the session of this number. A title whose stamp is before `oldest`
+    /// begins anew, whether it was dropped from memory yet or not.
+    pub(super) fn resume(&mut self, record: &Record, session: usize, oldest: i64, facts: &mut Facts) {
+        let video = self.sessions[session].video;
+        let number = u32::try_from(session).expect("memory ends before a user has 2^32 sessions");
+        let index = match self.titles.find(|key| key.word(video), |title| title.video == video) {
             Some(index) => {
                 if self.titles[index].event_time < oldest {
-                    self.titles[index] = Title::new(key);
+                    self.titles[index] = Title::new(video, number);
                 }
                 index
             }
-            None => self.titles.push(Title::new(key)),
+            None => self.titles.push(Title::new(video, number)),
         };
         let title = &mut self.titles[index];
-        let newest = stamp > (title.event_time, title.session_id.as_bytes(), title.seq);
+        let newest = (record.event_time, record.seq) > (title.event_time, title.seq);
+        let newest = if title.session == number || record.event_time != title.event_time {
+            newest
+        } else {
+            // Of two sessions at the same moment the one whose name is greater.
+            self.sessions[session].session_id > self.sessions[title.session as usize].session_id
+        };
         let further = record.position_ms > title.furthest_ms;
         if newest {
             title.event_time = record.event_time;
-            title.session_id = key.session_id.clone();
+            title.session = number;
             title.seq = record.seq;
             title.position_ms = record.position_ms;
         }
         title.furthest_ms = title.furthest_ms.max(record.position_ms);
         if newest || further {
             facts.resumes.push(ResumeFact {
-                key: key.clone(),
+                session: self.sessions[session].number(),
                 position_ms: title.position_ms,
                 furthest_ms: title.furthest_ms,
                 event_time: title.event_time,
@@ -98,13 +119,116 @@ impl User {
         }
     }
 
-    /// Drops titles whose stamp is before `oldest`: every report that is not late is newer.
-    pub(super) fn forget_titles(&mut self, oldest: i64) {
+    /// Drops what is before `oldest`: every report that is not late is newer.
+    pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
+        let oldest = clock - lateness_ms;
         self.titles.retain(|title| title.event_time >= oldest);
+        let (mut numbers, mut kept) = (Vec::new(), 0);
+        if self.sessions.iter().any(|session| session.last_at < oldest) {
+            self.sessions.retain(|session| {
+                let stays = session.last_at >= oldest;
+                numbers.push(kept);
+                kept += u32::from(stays);
+                stays
+            });
+            self.titles.iter_mut().for_each(|title| title.session = numbers[title.session as usize]);
+        }
+        if let Some(impressions) = &mut self.impressions {
+            impressions.forget(clock, lateness_ms);
+            if impressions.is_empty() {
+                self.impressions = None;
+            }
+        }
+    }
+
+    /// Every word it names, to be counted or changed.
+    pub(super) fn words(&mut self, mut each: impl FnMut(&mut Word)) {
+        each(&mut self.site);
+        self.sessions.iter_mut().flat_map(Session::words).for_each(&mut each);
+        self.titles.iter_mut().for_each(|title| each(&mut title.video));
+        self.titles.rekeyed();
+        if let Some(impressions) = &mut self.impressions {
+            impressions.words(each);
+        }
     }
 
     /// Whether nothing is kept of the user any more.
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.titles.is_empty() && self.impressions.is_empty()
+        self.sessions.is_empty() && self.titles.is_empty() && self.impressions.is_none()
+    }
+}
+
+/// The users of a partition, found by site and name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Users(HashTable<Box<User>>);
+
+impl Users {
+    /// The user of this name, if there is one.
+    pub(super) fn get_mut(&mut self, site: Word, user_id: &str) -> Option<&mut User> {
+        self.0.find_mut(hash(site, user_id), |user| user.is(site, user_id)).map(|user| &mut **user)
+    }
+
+    /// The user of this name, who is new if there is none.
+    pub(super) fn open(&mut self, site: Word, user_id: &str) -> &mut User {
+        let entry = self.0.entry(hash(site, user_id), |user| user.is(site, user_id), |user| user.hash());
+        entry.or_insert_with(|| Box::new(User::new(site, user_id))).into_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &User> {
+        self.0.iter().map(|user| &**user)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut User> {
+        self.0.iter_mut().map(|user| &mut **user)
+    }
+
+    /// Drops what no later record can change.
+    pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
+        self.0.retain(|user| {
+            user.forget(clock, lateness_ms);
+            !user.is_empty()
+        });
+    }
+
+    /// To be called when the numbers of words have changed.
+    pub(super) fn rekeyed(&mut self) {
+        let users = std::mem::take(&mut self.0);
+        self.0.reserve(users.len(), |user| user.hash());
+        for user in users {
+            self.0.insert_unique(user.hash(), user, |user| user.hash());
+        }
+    }
+}
+
+impl User {
+    fn is(&self, site: Word, user_id: &str) -> bool {
+        self.site == site && *self.user_id == *user_id
+    }
+
+    fn hash(&self) -> u64 {
+        hash(self.site, &self.user_id)
+    }
+}
+
+fn hash(site: Word, user_id: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(user_id.as_bytes());
+    hasher.write_u32(site.0);
+    hasher.finish()
+}
+
+impl Serialize for Users {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Users {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Users, D::Error> {
+        let mut users = Users::default();
+        for user in Vec::<Box<User>>::deserialize(deserializer)? {
+            users.0.insert_unique(user.hash(), user, |user| user.hash());
+        }
+        Ok(users)
     }
 }

@@ -41,11 +41,15 @@ impl Folded {
     /// Adds the facts of a stretch of the log.
     pub(crate) fn add(&mut self, facts: &Facts) {
         for fact in &facts.dispositions {
-            let key = vec![text(&fact.site), floor(fact.received_at, MINUTE), text(fact.disposition.as_str())];
+            let key = vec![
+                text(facts.texts.get(fact.site)),
+                floor(fact.received_at, MINUTE),
+                text(fact.disposition.as_str()),
+            ];
             self.sum("ledger_minutes", key, &[1]);
         }
         for fact in &facts.sessions {
-            let session = self.sessions.entry(key_of(&fact.key)).or_default();
+            let session = self.sessions.entry(key_of(facts, fact.session)).or_default();
             for (sum, value) in
                 session.sums.iter_mut().zip([fact.gross_ms, fact.unique_ms, fact.wall_ms, fact.heartbeats])
             {
@@ -55,10 +59,13 @@ impl Folded {
             session.last_at = Some(session.last_at.map_or(fact.event_time, |at| at.max(fact.event_time)));
             session.is_view |= fact.is_view;
             session.is_complete |= fact.is_complete;
-            session.labels = vec![fact.device.as_deref().map_or(Cell::Null, text), text(fact.territory.as_str())];
+            session.labels = vec![
+                fact.device.map_or(Cell::Null, |device| text(facts.texts.get(device))),
+                text(fact.territory.as_str()),
+            ];
         }
         for fact in &facts.segments {
-            let mut key = key_of(&fact.key);
+            let mut key = key_of(facts, fact.session);
             key.push(Cell::Int(i64::from(fact.from_ms)));
             match fact.keep {
                 true => self.keyed.insert(("watch_segments", key), vec![Cell::Int(i64::from(fact.to_ms))]),
@@ -66,7 +73,8 @@ impl Folded {
             };
         }
         for fact in &facts.resumes {
-            let key = vec![text(&fact.key.site), text(&fact.key.user_id), text(&fact.key.video_id)];
+            let [site, user_id, _, video_id] = cells_of(facts, fact.session);
+            let key = vec![site, user_id, video_id];
             let furthest = self.furthest.entry(key.clone()).or_default();
             *furthest = i64::from(fact.furthest_ms).max(*furthest);
             let row = vec![Cell::Int(i64::from(fact.position_ms)), Cell::Int(*furthest), Cell::Int(fact.event_time)];
@@ -78,8 +86,8 @@ impl Folded {
 
     fn add_play(&mut self, facts: &Facts) {
         for fact in &facts.plays {
-            let (site, video, territory) =
-                (text(&fact.key.site), text(&fact.key.video_id), text(fact.territory.as_str()));
+            let [site, _, _, video] = cells_of(facts, fact.session);
+            let territory = text(fact.territory.as_str());
             self.sum(
                 "video_minutes",
                 vec![site.clone(), video.clone(), Cell::Int(fact.minute)],
@@ -91,12 +99,8 @@ impl Folded {
         for fact in &facts.intervals {
             for bucket in fact.from_ms / 10_000..=(fact.to_ms - 1) / 10_000 {
                 let ms = fact.to_ms.min((bucket + 1) * 10_000) - fact.from_ms.max(bucket * 10_000);
-                let key = vec![
-                    text(&fact.key.site),
-                    text(&fact.key.video_id),
-                    floor(fact.event_time, DAY),
-                    Cell::Int(i64::from(bucket)),
-                ];
+                let [site, _, _, video] = cells_of(facts, fact.session);
+                let key = vec![site, video, floor(fact.event_time, DAY), Cell::Int(i64::from(bucket))];
                 self.sum("video_retention", key, &[i64::from(ms)]);
             }
         }
@@ -106,8 +110,16 @@ impl Folded {
         for fact in &facts.impressions {
             let [q1, q2, q3, q4] = fact.quartiles;
             let sums = [fact.impressions, fact.measurable, fact.viewable, q1, q2, q3, q4];
-            self.sum("ad_hours", vec![text(&fact.site), text(&fact.line_id), Cell::Int(fact.hour)], &sums);
-            self.sum("ad_reach", vec![text(&fact.site), text(&fact.line_id), floor(fact.hour, DAY)], &[fact.users]);
+            self.sum(
+                "ad_hours",
+                vec![text(facts.texts.get(fact.site)), text(facts.texts.get(fact.line_id)), Cell::Int(fact.hour)],
+                &sums,
+            );
+            self.sum(
+                "ad_reach",
+                vec![text(facts.texts.get(fact.site)), text(facts.texts.get(fact.line_id)), floor(fact.hour, DAY)],
+                &[fact.users],
+            );
         }
     }
 
@@ -140,6 +152,12 @@ impl Folded {
     }
 }
 
-fn key_of(key: &playback::facts::SessionKey) -> Vec<Cell> {
-    vec![text(&key.site), text(&key.user_id), text(&key.session_id), text(&key.video_id)]
+fn key_of(facts: &Facts, session: u32) -> Vec<Cell> {
+    cells_of(facts, session).to_vec()
+}
+
+/// Site, user, session and video of a session.
+fn cells_of(facts: &Facts, session: u32) -> [Cell; 4] {
+    let key = facts.keys[session as usize];
+    [key.site, key.user_id, key.session_id, key.video_id].map(|code| text(facts.texts.get(code)))
 }

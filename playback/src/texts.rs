@@ -1,0 +1,116 @@
+//! Texts, each kept once and named by a number: what travels and is compared is the number.
+
+use hashbrown::HashTable;
+use rustc_hash::FxHasher;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::hash::Hasher;
+
+/// Number of a text among the [`Texts`] that gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TextCode(pub u32);
+
+/// A table of texts, numbered from 0 in the order in which they came.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    all: String,
+    /// Where each text ends in `all`.
+    ends: Vec<u32>,
+    codes: HashTable<u32>,
+}
+
+impl Texts {
+    /// Number of `text`, which gets the next one if it is new.
+    pub fn code(&mut self, text: &str) -> TextCode {
+        let (all, ends) = (&self.all, &self.ends);
+        let is_it = |code: &u32| at(all, ends, *code) == text;
+        if let Some(code) = self.codes.find(hash(text), is_it) {
+            return TextCode(*code);
+        }
+        let code = u32::try_from(self.ends.len()).expect("an epoch has far fewer than 2^32 texts");
+        self.all.push_str(text);
+        self.ends.push(u32::try_from(self.all.len()).expect("the texts of an epoch are far shorter than 4 GB"));
+        let (all, ends) = (&self.all, &self.ends);
+        self.codes.insert_unique(hash(text), code, |code| hash(at(all, ends, *code)));
+        TextCode(code)
+    }
+
+    /// The text of a number.
+    pub fn get(&self, code: TextCode) -> &str {
+        at(&self.all, &self.ends, code.0)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them one after another, and where each ends.
+    pub fn parts(&self) -> (&str, &[u32]) {
+        (&self.all, &self.ends)
+    }
+
+    /// Forgets all, keeps the memory.
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+        self.codes.clear();
+    }
+}
+
+impl PartialEq for Texts {
+    fn eq(&self, other: &Texts) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Texts {}
+
+/// As the texts in the order of their numbers.
+impl Serialize for Texts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.ends.len() as u32).map(|code| self.get(TextCode(code))))
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
+        let mut texts = Texts::default();
+        for text in Vec::<Box<str>>::deserialize(deserializer)? {
+            texts.code(&text);
+        }
+        Ok(texts)
+    }
+}
+
+fn at<'a>(all: &'a str, ends: &[u32], code: u32) -> &'a str {
+    let code = code as usize;
+    let start = if code == 0 { 0 } else { ends[code - 1] };
+    &all[start as usize..ends[code] as usize]
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Texts;
+
+    #[test]
+    fn a_text_has_one_number_however_often_it_comes() {
+        let mut texts = Texts::default();
+        let words = ["", "a", "tv", "a", "", "ä", "tv"];
+        let codes = words.map(|word| texts.code(word));
+        assert_eq!(codes.map(|code| code.0), [0, 1, 2, 1, 0, 3, 2]);
+        assert_eq!(codes.map(|code| texts.get(code).to_owned()), words);
+        texts.clear();
+        assert_eq!((texts.code("tv").0, texts.len()), (0, 1));
+    }
+}
