@@ -101,12 +101,12 @@ impl Form {
         }
         match self.encoding {
             Encoding::Identity => Ok(body),
-            Encoding::Gzip => bounded(MultiGzDecoder::new(&body[..])),
-            Encoding::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(&body[..]).map_err(|_| Fault::MalformedEncoding)?;
-                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(|_| Fault::MalformedEncoding)?;
-                bounded(decoder)
+            Encoding::Gzip => {
+                let mut content = Vec::new();
+                read(MultiGzDecoder::new(&body[..]), &mut content)?;
+                Ok(content.into())
             }
+            Encoding::Zstd => zstd_frames(&body),
         }
     }
 
@@ -133,17 +133,35 @@ fn single(headers: &HeaderMap, name: HeaderName, otherwise: Fault) -> Result<&st
     }
 }
 
-/// Reads until the limit and not a byte further, however much the body would become.
-fn bounded(decoder: impl Read) -> Result<Bytes, Problem> {
-    let mut body = Vec::new();
-    decoder
-        .take(MAX_BODY_BYTES as u64 + 1)
-        .read_to_end(&mut body)
-        .map_err(|_| Problem::from(Fault::MalformedEncoding))?;
-    if body.len() > MAX_BODY_BYTES {
-        return Err(Fault::BodyTooLarge.into());
+/// The content of zstd's frames, one after the other. The library also reads what zstd wrote before its format was
+/// settled, by code that nobody looks at any more; strangers have no business there.
+fn zstd_frames(mut body: &[u8]) -> Result<Bytes, Problem> {
+    let malformed = |_| Problem::from(Fault::MalformedEncoding);
+    let mut content = Vec::new();
+    while !body.is_empty() {
+        if !is_zstd_frame(body) {
+            return Err(Fault::MalformedEncoding.into());
+        }
+        let mut decoder = zstd::Decoder::with_buffer(&mut body).map_err(malformed)?.single_frame();
+        decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(malformed)?;
+        read(decoder, &mut content)?;
     }
-    Ok(Bytes::from(body))
+    Ok(content.into())
+}
+
+/// Whether it begins like a frame, or like one that is to be skipped: RFC 8878, sections 3.1.1 and 3.1.2.
+fn is_zstd_frame(body: &[u8]) -> bool {
+    body.first_chunk().is_some_and(|magic| {
+        let magic = u32::from_le_bytes(*magic);
+        magic == 0xFD2F_B528 || magic & 0xFFFF_FFF0 == 0x184D_2A50
+    })
+}
+
+/// Reads until the limit and not a byte further, however much the body would become.
+fn read(decoder: impl Read, content: &mut Vec<u8>) -> Result<(), Problem> {
+    let most = (MAX_BODY_BYTES + 1 - content.len()) as u64;
+    decoder.take(most).read_to_end(content).map_err(|_| Problem::from(Fault::MalformedEncoding))?;
+    if content.len() > MAX_BODY_BYTES { Err(Fault::BodyTooLarge.into()) } else { Ok(()) }
 }
 
 /// The texts of the reports: of an array its elements, of one value itself, otherwise one per line.

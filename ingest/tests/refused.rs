@@ -177,6 +177,7 @@ fn wrong_encodings() -> Vec<Wrong> {
         wrong("gzip of nothing", &[JSON, GZIP], &gzip(b""), 400, "empty_body"),
         wrong("a gzip bomb", &[JSON, GZIP], &bomb, 413, "body_too_large"),
         wrong("zstd that is none", &[JSON, ZSTD], good.as_bytes(), 400, "malformed_encoding"),
+        wrong("zstd of 2014", &[JSON, ZSTD], b"\x24\xb5\x2f\xfd\x00\xff\xff\x00", 400, "malformed_encoding"),
         wrong("truncated zstd", &[JSON, ZSTD], &zstd[..zstd.len() - 4], 400, "malformed_encoding"),
         wrong("garbage after zstd", &[JSON, ZSTD], &[&zstd[..], b"garbage"].concat(), 400, "malformed_encoding"),
         wrong("a zstd bomb", &[JSON, ZSTD], &zstd_bomb, 413, "body_too_large"),

@@ -84,6 +84,11 @@ async fn compressed_bodies_are_taken() {
     check("gzip in capitals", &[JSON, ("Content-Encoding", "GZIP")], &gzip(body.as_bytes()), 2).await;
     check("two gzip members", &[JSON, ("Content-Encoding", "gzip")], &members, 2).await;
     check("zstd", &[JSON, ("Content-Encoding", "zstd")], &zstd, 2).await;
+    let (first, second) = body.as_bytes().split_at(body.len() / 2);
+    let halves = [first, second].map(|half| zstd::encode_all(half, 3).unwrap());
+    let skipped = [0x50, 0x2A, 0x4D, 0x18, 1, 0, 0, 0, 7];
+    let frames = [&halves[0][..], &skipped, &halves[1]].concat();
+    check("two zstd frames", &[JSON, ("Content-Encoding", "zstd")], &frames, 2).await;
     check("identity", &[JSON, ("Content-Encoding", "identity")], body.as_bytes(), 2).await;
     let headers = [("Content-Type", "application/x-protobuf"), ("Content-Encoding", "gzip")];
     check("protobuf in gzip", &headers, &gzip(&protobuf(0..3)), 3).await;
