@@ -1,12 +1,14 @@
 //! The benchmarks of whole roles: the release binary as a process pinned to one core, a real Kafka and PostgreSQL beside it,
 //! figures from outside. The steps inside the processor are in `benches/steps.rs`.
 //!
-//! `cargo bench-gateway`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-sink`; the last line of
-//! each is one line of JSON. `bench load` loads any server that takes heartbeats; `floor` and `attack` are parts of
-//! the others.
+//! `cargo bench-gateway`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-sink`, `cargo bench-day`,
+//! `cargo bench-e2e`; the last line of each is one line of JSON. `bench load` loads any server that takes heartbeats;
+//! `floor` and `attack` are parts of the others.
 
 mod armour;
 mod attack;
+mod day;
+mod e2e;
 mod figures;
 mod floor;
 mod framing;
@@ -17,6 +19,7 @@ mod request;
 mod role;
 mod sink;
 mod soak;
+mod stat;
 mod viewers;
 
 use anyhow::{Context, Result, bail};
@@ -44,7 +47,9 @@ fn main() -> Result<()> {
         Some("process") => runtime.block_on(process::run()),
         Some("sink") => runtime.block_on(sink::run()),
         Some("soak") => runtime.block_on(soak::run()),
-        _ => bail!("usage: bench gateway|armour|soak|process|sink|load"),
+        Some("day") => runtime.block_on(day::run()),
+        Some("e2e") => runtime.block_on(e2e::run()),
+        _ => bail!("usage: bench gateway|armour|soak|process|sink|day|e2e|load"),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The programs under test as processes, by default on one core, and what they cost.
 
+use crate::stat::Stat;
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +12,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const CORE: &str = "1";
 /// What is left for Kafka and the load.
 const OTHER_CORE: &str = "0";
-/// Clock ticks of /proc a second, on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 /// Time for a process to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -60,6 +60,14 @@ pub(crate) fn command(arguments: &[&str]) -> Result<Command> {
     command.args(arguments);
     command.env("WATCHBEAT_BROKERS", brokers()?).env("WATCHBEAT_DATABASE_URL", database_url()?);
     Ok(command)
+}
+
+/// Runs a command of the binary to its end: its last line on standard output, which is JSON, whatever its exit status.
+pub(crate) fn told(arguments: &[&str]) -> Result<Value> {
+    let output = command(arguments)?.args(["--log", "warn"]).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().with_context(|| format!("watchbeat {} said nothing", arguments[0]))?;
+    Ok(serde_json::from_str(last)?)
 }
 
 /// The same command on the core under test.
@@ -129,11 +137,8 @@ impl Role {
 
     /// CPU and wall time since the start, and the most memory it ever had.
     pub(crate) fn cost(&self) -> Result<Cost> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("stat of the role")?;
-        let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
         Ok(Cost {
-            cpu_seconds: ticks / TICKS_PER_SECOND,
+            cpu_seconds: Stat::of(self.child.id())?.cpu_seconds,
             wall_seconds: self.started.elapsed().as_secs_f64(),
             peak_bytes: self.memory("VmHWM:")?,
         })

@@ -1,0 +1,49 @@
+//! What Linux accounts to processes: `/proc/PID/stat`, see proc_pid_stat(5).
+
+use crate::role;
+use anyhow::{Context, Result};
+use std::fs;
+
+/// Clock ticks of /proc a second, on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A process as it is now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stat {
+    parent: u32,
+    pub(crate) cpu_seconds: f64,
+    /// Of its children that have ended.
+    ended_cpu_seconds: f64,
+}
+
+impl Stat {
+    pub(crate) fn of(pid: u32) -> Result<Stat> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name before the parenthesis may hold anything.
+        let (_, fields) = text.rsplit_once(')').with_context(|| format!("stat of process {pid}"))?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let field = |index: usize| fields.get(index).with_context(|| format!("stat of process {pid}"));
+        let seconds = |index: usize| Ok::<_, anyhow::Error>(field(index)?.parse::<f64>()? / TICKS_PER_SECOND);
+        Ok(Stat {
+            parent: field(1)?.parse()?,
+            cpu_seconds: seconds(11)? + seconds(12)?,
+            ended_cpu_seconds: seconds(13)? + seconds(14)?,
+        })
+    }
+}
+
+/// CPU seconds of the test Kafka so far.
+pub(crate) fn kafka_cpu_seconds() -> Result<f64> {
+    let pid = fs::read_to_string(format!("{}/kafka.pid", role::kafka_dir()?))?;
+    Ok(Stat::of(pid.trim().parse()?)?.cpu_seconds)
+}
+
+/// CPU seconds so far of the PostgreSQL server that has this session, its other sessions included.
+pub(crate) fn postgres_cpu_seconds(backend: u32) -> Result<f64> {
+    let server = Stat::of(backend)?.parent;
+    let itself = Stat::of(server)?;
+    let processes = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // One that ends meanwhile is missed: sessions of this program last.
+    let children = processes.filter_map(|pid| Stat::of(pid).ok()).filter(|stat| stat.parent == server);
+    Ok(itself.cpu_seconds + itself.ended_cpu_seconds + children.map(|child| child.cpu_seconds).sum::<f64>())
+}
