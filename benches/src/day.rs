@@ -4,6 +4,7 @@
 use crate::gateway::round_2;
 use crate::process::print_line;
 use crate::role::{self, Cost, Role, setting};
+use crate::stat::Servers;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::fs;
@@ -36,7 +37,7 @@ pub(crate) async fn run() -> Result<()> {
     let check = role::told(&["loadgen", "verify", &account, "--settle", SETTLE_SECONDS])?;
     let differences = check["differences"].as_array().context("differences of the tables")?;
     let [processors, sink] = [total(&replayed.processors), replayed.sink];
-    let per_heartbeat = |cost: Cost| round_2(cost.cpu_seconds * 1e6 / records as f64);
+    let per_heartbeat = |cpu_seconds: f64| round_2(cpu_seconds * 1e6 / records as f64);
     print_line(&json!({
         "bench": "day",
         "heartbeats": records,
@@ -50,8 +51,10 @@ pub(crate) async fn run() -> Result<()> {
         "rows_compared": check["rows"],
         "partitions": partitions,
         "processors": replayed.processors.len(),
-        "process_us_per_heartbeat": per_heartbeat(processors),
-        "sink_us_per_heartbeat": per_heartbeat(sink),
+        "process_us_per_heartbeat": per_heartbeat(processors.cpu_seconds),
+        "sink_us_per_heartbeat": per_heartbeat(sink.cpu_seconds),
+        "kafka_us_per_heartbeat": per_heartbeat(replayed.servers.kafka),
+        "postgres_us_per_heartbeat": per_heartbeat(replayed.servers.postgres),
         "process_peak_bytes": processors.peak_bytes,
         "sink_peak_bytes": sink.peak_bytes,
         "heartbeat_log_bytes": bytes_of(&kafka, "heartbeats-")?,
@@ -68,6 +71,7 @@ struct Replayed {
     seconds: f64,
     processors: Vec<Cost>,
     sink: Cost,
+    servers: Servers,
     wal_bytes: i64,
     database_bytes: i64,
 }
@@ -77,6 +81,7 @@ struct Replayed {
 async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     let client = sql::migrate::connect(&role::database_url()?).await?;
     let (wal_before, _) = written(&client).await?;
+    let before = Servers::now(&client).await?;
     let snapshots = dir.join("snapshots").to_string_lossy().into_owned();
     let started = Instant::now();
     let start = |_| Role::start_anywhere(&["process", "--snapshots", &snapshots]);
@@ -87,10 +92,12 @@ async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     }
     let seconds = started.elapsed().as_secs_f64();
     let (wal, database_bytes) = written(&client).await?;
+    let after = Servers::now(&client).await?;
     let replayed = Replayed {
         seconds,
         processors: processors.iter().map(Role::cost).collect::<Result<Vec<_>>>()?,
         sink: sink.cost()?,
+        servers: Servers { kafka: after.kafka - before.kafka, postgres: after.postgres - before.postgres },
         wal_bytes: wal - wal_before,
         database_bytes,
     };

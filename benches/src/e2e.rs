@@ -5,7 +5,7 @@
 use crate::gateway::round_2;
 use crate::process::print_line;
 use crate::role::{self, Role, setting};
-use crate::stat::{kafka_cpu_seconds, postgres_cpu_seconds};
+use crate::stat::Servers;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -70,19 +70,6 @@ impl Fleet {
             processor: Role::start_anywhere(&["process", "--snapshots", &path("snapshots")])?,
             sink: Role::start_anywhere(&["sink"])?,
         })
-    }
-}
-
-/// CPU seconds of the servers so far.
-struct Servers {
-    kafka: f64,
-    postgres: f64,
-}
-
-impl Servers {
-    async fn now(client: &Client) -> Result<Servers> {
-        let backend: i32 = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
-        Ok(Servers { kafka: kafka_cpu_seconds()?, postgres: postgres_cpu_seconds(u32::try_from(backend)?)? })
     }
 }
 

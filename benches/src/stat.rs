@@ -3,6 +3,7 @@
 use crate::role;
 use anyhow::{Context, Result};
 use std::fs;
+use tokio_postgres::Client;
 
 /// Clock ticks of /proc a second, on Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -32,14 +33,27 @@ impl Stat {
     }
 }
 
+/// CPU seconds of the servers so far.
+pub(crate) struct Servers {
+    pub(crate) kafka: f64,
+    pub(crate) postgres: f64,
+}
+
+impl Servers {
+    pub(crate) async fn now(client: &Client) -> Result<Servers> {
+        let backend: i32 = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
+        Ok(Servers { kafka: kafka_cpu_seconds()?, postgres: postgres_cpu_seconds(u32::try_from(backend)?)? })
+    }
+}
+
 /// CPU seconds of the test Kafka so far.
-pub(crate) fn kafka_cpu_seconds() -> Result<f64> {
+fn kafka_cpu_seconds() -> Result<f64> {
     let pid = fs::read_to_string(format!("{}/kafka.pid", role::kafka_dir()?))?;
     Ok(Stat::of(pid.trim().parse()?)?.cpu_seconds)
 }
 
 /// CPU seconds so far of the PostgreSQL server that has this session, its other sessions included.
-pub(crate) fn postgres_cpu_seconds(backend: u32) -> Result<f64> {
+fn postgres_cpu_seconds(backend: u32) -> Result<f64> {
     let server = Stat::of(backend)?.parent;
     let itself = Stat::of(server)?;
     let processes = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

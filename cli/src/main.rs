@@ -1,6 +1,7 @@
 //! The binary `watchbeat`: reads flags, opens what they name, and runs one role, or all of them in `dev`. What the roles
 //! do is in their crates.
 
+mod capacity;
 mod catalogue;
 mod dev;
 mod flags;
@@ -51,6 +52,8 @@ enum Role {
     Catalogue(catalogue::CatalogueFlags),
     /// Ask the database, or check a view and print its table
     Sql(query::SqlFlags),
+    /// How many cores, partitions and bytes a day of viewers takes
+    Capacity(capacity::CapacityFlags),
     /// Check the ledger: log = dispositions + waiting points + ticks
     Verify(verify::VerifyFlags),
 }
@@ -80,6 +83,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Role::Migrate(flags) => migrate::run(flags).await,
             Role::Catalogue(flags) => catalogue::run(flags).await,
             Role::Sql(flags) => query::run(flags).await,
+            Role::Capacity(flags) => Ok(capacity::run(&flags)),
             Role::Verify(flags) => verify::run(flags).await,
         }
     })

@@ -133,6 +133,13 @@ pub(crate) struct FlushFlags {
     /// Changes are merged for this long before they are written; ms
     #[arg(long, env = "WATCHBEAT_FLUSH_MS", default_value_t = 1_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) flush_ms: u64,
+    /// Rows that a sink which is behind gathers for one transaction; fewer hold locks for a shorter time, more merge better
+    #[arg(long, env = "WATCHBEAT_FLUSH_ROWS", default_value_t = sink::caps::FLUSH_ROWS, value_name = "N", value_parser = flush_rows)]
+    pub(crate) flush_rows: usize,
+}
+
+fn flush_rows(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|rows| (1..=10_000_000).contains(rows)).ok_or("expected 1 to 10000000".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -173,7 +180,7 @@ pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
 pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics());
     let pool = sink::pool(&flags.database.database_url, POOL_SIZE)?;
-    let settings = sink_settings(&topics, &flags.pipeline, flags.flush.flush_ms);
+    let settings = sink_settings(&topics, &flags.pipeline, &flags.flush);
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
         tasks.spawn_thread("sink", move || sink::run(log, pool, settings, runtime, readiness, stop));
@@ -182,13 +189,13 @@ pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// The sink's settings for these topics.
-pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush_ms: u64) -> sink::Settings {
+pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush: &FlushFlags) -> sink::Settings {
     sink::Settings {
         partials_topic: topics.partials.clone(),
         group: format!("watchbeat-{pipeline}-sink"),
         pipeline: pipeline.to_owned(),
-        flush_ms,
-        flush_rows: sink::caps::FLUSH_ROWS,
+        flush_ms: flush.flush_ms,
+        flush_rows: flush.flush_rows,
     }
 }
 

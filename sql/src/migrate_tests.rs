@@ -17,7 +17,7 @@ async fn all_tables_are_there_after_the_first_run_and_the_second_does_nothing() 
     let (_database, mut client) = database().await;
     assert_eq!(migrate(&mut client).await.unwrap().len(), MIGRATIONS.len());
     assert_eq!(migrate(&mut client).await.unwrap(), Vec::<&str>::new());
-    for (name, _) in MIGRATIONS {
+    for (name, _) in MIGRATIONS.iter().filter(|(_, text)| text.contains("create table")) {
         let table = &name[5..];
         client.execute(&format!("select from watchbeat.{table}"), &[]).await.unwrap();
     }
@@ -79,7 +79,8 @@ fn every_file_is_listed_and_can_be_repeated() {
     assert_eq!(files, MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     for (name, text) in MIGRATIONS {
         for statement in statements(text, false).iter().chain(&statements(text, true)) {
-            assert!(statement.contains("if not exists"), "{name}: {statement}");
+            let sets = statement.starts_with("alter table ") && statement.contains(" set (");
+            assert!(sets || statement.contains("if not exists"), "{name}: {statement}");
         }
     }
 }

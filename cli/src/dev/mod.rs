@@ -116,7 +116,7 @@ fn spawn_roles(
         processor::run(&processor_log, store, settings, runtime, &readiness, &stop)
     });
 
-    let settings = sink_settings(topics, &flags.pipeline.pipeline, flags.flush.flush_ms);
+    let settings = sink_settings(topics, &flags.pipeline.pipeline, &flags.flush);
     let pool = sink::pool(database_url, POOL_SIZE)?;
     let (of_sink, sink_pool) = ((runtime, readiness.clone(), stop.clone()), pool.clone());
     tasks.spawn_thread("sink", move || {

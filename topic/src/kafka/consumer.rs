@@ -234,7 +234,7 @@ fn config(settings: &KafkaSettings, group: &str) -> rdkafka::ClientConfig {
     let tuned = [
         ("fetch.queue.backoff.ms", "5".to_owned()), // the default stops a full consumer for a second
         ("fetch.wait.max.ms", "50".to_owned()),
-        ("fetch.min.bytes", "1".to_owned()),
+        ("fetch.min.bytes", "65536".to_owned()), // or whatever there is after the wait: small answers cost both sides more
         ("max.partition.fetch.bytes", caps::FETCH_PARTITION_BYTES.to_string()),
         ("queued.max.messages.kbytes", caps::CONSUMER_QUEUE_KBYTES.to_string()),
         ("max.poll.interval.ms", caps::MAX_POLL_INTERVAL.as_millis().to_string()),

@@ -2,14 +2,16 @@ package watchbeat.peers;
 
 import com.github.luben.zstd.ZstdInputStream;
 import java.io.ByteArrayInputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import watchbeat.peers.Truth.Sums;
-import watchbeat.v1.PartialOuterClass.Column;
+import watchbeat.v1.PartialOuterClass.Numbers;
 import watchbeat.v1.PartialOuterClass.Partial;
 import watchbeat.v1.PartialOuterClass.Table;
+import watchbeat.v1.PartialOuterClass.Texts;
 
 /** What one of the compared programs has put out so far, as rows that can be held against {@link Truth}. */
 abstract class Tables {
@@ -86,51 +88,69 @@ abstract class Tables {
                 throw new IllegalStateException("an epoch begins at " + partial.getFrom() + ", the one before ended at " + next);
             }
             upto.put(partial.getPartition(), partial.getTo());
+            String[] texts = texts(partial.getTexts());
             for (Table table : partial.getTablesList()) {
                 if (table.getName().equals("watch_sessions")) {
-                    addSessions(table);
+                    addSessions(table, texts);
                 } else if (table.getName().equals("video_minutes")) {
-                    addMinutes(table);
+                    addMinutes(table, texts);
                 }
             }
         }
 
-        private void addSessions(Table table) {
-            Map<String, Column> columns = columns(table);
+        private void addSessions(Table table, String[] texts) {
+            Map<String, long[]> columns = columns(table);
             for (int row = 0; row < table.getRows(); row++) {
-                String key = String.join("\0", text(columns, "site", row), text(columns, "user_id", row),
-                    text(columns, "session_id", row), text(columns, "video_id", row));
+                String key = String.join("\0", texts[(int) columns.get("site")[row]], texts[(int) columns.get("user_id")[row]],
+                    texts[(int) columns.get("session_id")[row]], texts[(int) columns.get("video_id")[row]]);
                 Sums sums = sessions.computeIfAbsent(key, unknown -> new Sums());
-                sums.heartbeats += integer(columns, "heartbeats", row);
-                sums.grossMs += integer(columns, "gross_ms", row);
-                sums.firstAt = Math.min(sums.firstAt, integer(columns, "started_at", row));
-                sums.lastAt = Math.max(sums.lastAt, integer(columns, "last_at", row));
+                sums.heartbeats += columns.get("heartbeats")[row];
+                sums.grossMs += columns.get("gross_ms")[row];
+                sums.firstAt = Math.min(sums.firstAt, columns.get("started_at")[row]);
+                sums.lastAt = Math.max(sums.lastAt, columns.get("last_at")[row]);
             }
         }
 
-        private void addMinutes(Table table) {
-            Map<String, Column> columns = columns(table);
+        private void addMinutes(Table table, String[] texts) {
+            Map<String, long[]> columns = columns(table);
             for (int row = 0; row < table.getRows(); row++) {
-                String minute = Long.toString(integer(columns, "minute", row));
-                String key = String.join("\0", text(columns, "site", row), text(columns, "video_id", row), minute);
+                String minute = Long.toString(columns.get("minute")[row]);
+                String key = String.join("\0", texts[(int) columns.get("site")[row]], texts[(int) columns.get("video_id")[row]], minute);
                 Sums sums = minutes.computeIfAbsent(key, unknown -> Truth.timeless());
-                sums.grossMs += integer(columns, "watch_ms", row);
-                sums.sessions += integer(columns, "viewers", row);
+                sums.grossMs += columns.get("watch_ms")[row];
+                sums.sessions += columns.get("viewers")[row];
             }
         }
 
-        private static Map<String, Column> columns(Table table) {
-            Map<String, Column> columns = new HashMap<>();
-            table.getColumnsList().forEach(column -> columns.put(column.getName(), column));
+        private static Map<String, long[]> columns(Table table) {
+            Map<String, long[]> columns = new HashMap<>();
+            table.getColumnsList().forEach(column -> columns.put(column.getName(), numbers(column.getValues())));
             return columns;
         }
 
-        private static String text(Map<String, Column> columns, String name, int row) {
-            return columns.get(name).getTexts(row);
+        private static String[] texts(Texts texts) {
+            byte[] all = texts.getAllBytes().toByteArray();
+            long[] lengths = numbers(texts.getLengths());
+            String[] apart = new String[lengths.length];
+            int from = 0;
+            for (int number = 0; number < lengths.length; number++) {
+                apart[number] = new String(all, from, (int) lengths[number], StandardCharsets.UTF_8);
+                from += (int) lengths[number];
+            }
+            return apart;
         }
 
-        private static long integer(Map<String, Column> columns, String name, int row) {
-            return columns.get(name).getIntegers(row);
+        private static long[] numbers(Numbers packed) {
+            long[] numbers = new long[packed.getCount()];
+            int width = packed.getWidth();
+            for (int index = 0; index < numbers.length; index++) {
+                long above = 0;
+                for (int digit = width - 1; digit >= 0; digit--) {
+                    above = above << 8 | packed.getAbove().byteAt(index * width + digit) & 0xff;
+                }
+                numbers[index] = packed.getLeast() + above;
+            }
+            return numbers;
         }
 
         @Override
