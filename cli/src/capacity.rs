@@ -167,7 +167,7 @@ impl Plan {
                 "Kafka's disks",
                 format!("{} a day, {} kept", gigabytes(self.kafka_bytes_per_day), gigabytes(self.kafka_bytes)),
             ),
-            ("Kafka's disks", format!("{:.1} MB/s at the peak", self.kafka_bytes_per_second / 1e6)),
+            ("Kafka at the peak", format!("{:.1} MB/s", self.kafka_bytes_per_second / 1e6)),
         ];
         rows.map(|(name, value)| format!("{name:<20}{value}")).join("\n")
     }

@@ -49,7 +49,7 @@ pub struct Relation {
 
 use ColumnType::{Boolean, Integer, NullableText, Text, Time};
 
-/// Every relation, in the order of [`Facts`].
+/// Every relation, in the order of [`playback::facts::Facts`].
 pub const RELATIONS: [Relation; 7] = [
     Relation {
         name: "dispositions",
