@@ -1,4 +1,4 @@
-//! The steps inside the processor, one by one: decode, kernel, facts to Arrow, the views, encoding. `cargo bench-steps`.
+//! The steps inside the processor, one by one: decode, kernel, facts to columns, the views, encoding. `cargo bench-steps`.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use playback::facts::Facts;

@@ -85,9 +85,11 @@ async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     let snapshots = dir.join("snapshots").to_string_lossy().into_owned();
     let started = Instant::now();
     let start = |_| Role::start_anywhere(&["process", "--snapshots", &snapshots]);
-    let processors = (0..processors).map(start).collect::<Result<Vec<_>>>()?;
-    let sink = Role::start_anywhere(&["sink"])?;
+    let mut processors = (0..processors).map(start).collect::<Result<Vec<_>>>()?;
+    let mut sink = Role::start_anywhere(&["sink"])?;
     while client.query_one(PROGRESS, &[]).await?.get::<_, i64>(0) < records {
+        let ended = processors.iter_mut().chain([&mut sink]).map(Role::has_ended).collect::<Result<Vec<_>>>()?;
+        ensure!(!ended.contains(&true), "a process ended before the tables held every record");
         tokio::time::sleep(NAP).await;
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -137,9 +139,9 @@ fn bytes_of(kafka: &str, prefix: &str) -> Result<u64> {
         let partition = partition?;
         if partition.file_name().to_string_lossy().starts_with(prefix) {
             for file in fs::read_dir(partition.path())? {
-                let name = file.as_ref().map(|file| file.file_name()).unwrap_or_default();
-                if name.to_string_lossy().ends_with(".log") {
-                    bytes += file?.metadata()?.len();
+                let file = file?;
+                if file.path().extension().is_some_and(|extension| extension == "log") {
+                    bytes += file.metadata()?.len();
                 }
             }
         }

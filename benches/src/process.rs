@@ -5,19 +5,9 @@ use crate::viewers;
 use anyhow::Result;
 use serde_json::json;
 use std::time::Duration;
-use topic::{Assignment, AssignmentError, KafkaSettings, Log, Position, Start};
+use topic::{FromTheStart, KafkaSettings, Log};
 
 const PARTITIONS: u32 = 4;
-
-pub(crate) struct FromTheStart;
-
-impl Assignment for FromTheStart {
-    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
-        Ok(partitions.iter().map(|&partition| Position { partition, start: Start::Earliest }).collect())
-    }
-
-    fn revoked(&mut self, _partitions: &[u32]) {}
-}
 
 /// What a run of the processor over the whole topic cost.
 pub(crate) struct Processed {

@@ -2,7 +2,7 @@
 //! epochs, merged beforehand into batches as large, by nothing but the upserts.
 
 use crate::gateway::round_2;
-use crate::process::{FromTheStart, print_line, process};
+use crate::process::{print_line, process};
 use crate::role::{self, Role, setting};
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -11,7 +11,7 @@ use sink::upsert;
 use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
-use topic::{KafkaSettings, Log};
+use topic::{FromTheStart, KafkaSettings, Log};
 
 /// The tables, whose writes PostgreSQL counts by itself.
 const WRITTEN: &str = "select coalesce(sum(n_tup_ins + n_tup_upd), 0)::bigint from pg_stat_user_tables where schemaname = 'watchbeat' and relname <> 'progress'";

@@ -45,7 +45,7 @@ const KEPT_DAYS: f64 = 7.0;
 #[derive(Debug, Args)]
 pub(crate) struct CapacityFlags {
     /// Viewers a day
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
     viewers: u64,
     /// How long each watches a day; h
     #[arg(long, default_value_t = 2.08, value_parser = positive)]

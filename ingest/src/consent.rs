@@ -6,10 +6,10 @@
 //! session falls apart. So it is computed from site, user and session and from nothing that changes: not from the time, and
 //! with peppers from the first of them. The user is part of it because ids of sessions need not be unique.
 
-use crate::pseudonym::Peppers;
+use crate::pseudonym::{self, Peppers};
 use playback::heartbeat::Heartbeat;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -27,18 +27,12 @@ pub(crate) fn is_refused(report: &str) -> bool {
     refused.unwrap_or_else(|_| report.contains("consent"))
 }
 
-/// A refused report's text without who sent it; `None` when it cannot be parsed as an object.
+/// A refused report's text without who sent it; see [`pseudonym::redacted`].
 pub(crate) fn redacted(report: &str, site: &str, peppers: Option<&Peppers>) -> Option<String> {
-    let mut fields: Map<String, Value> = serde_json::from_str(report).ok()?;
-    fields.remove("device");
-    let user_id = fields.remove("user_id");
-    if let Some(user_id) = user_id.as_ref().and_then(Value::as_str)
-        && let Some(session_id) = fields.get("session_id").and_then(Value::as_str)
-    {
-        let pseudonym = Peppers::of_session(peppers, site, user_id, session_id);
-        fields.insert("user_id".to_owned(), pseudonym.into());
-    }
-    serde_json::to_string(&fields).ok()
+    pseudonym::redacted(report, &["device"], |fields, user_id| {
+        let session_id = fields.get("session_id")?.as_str()?;
+        Some(Peppers::of_session(peppers, site, user_id, session_id))
+    })
 }
 
 /// Whether any field `consent` of an object is neither `true` nor `null`.
@@ -68,10 +62,7 @@ impl<'de> Visitor<'de> for RefusedConsent {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    const FILE: &str = r#"{"epochs":[
-        {"epoch":1,"pepper":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","from":0},
-        {"epoch":2,"pepper":"ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=","from":1000}]}"#;
+    use crate::pseudonym::tests::FILE;
 
     /// The user id on the log of a report of this user and session.
     fn forgotten(peppers: Option<&Peppers>, user_id: &str, session_id: &str, event_time: i64) -> Heartbeat {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,18 +132,32 @@ impl Peppers {
         format!("s.{}", URL_SAFE_NO_PAD.encode(&digest[..KEPT_BYTES]))
     }
 
-    /// A refused report's text without its raw user id; `None` when it cannot be parsed as an object,
-    /// for then nobody can say where the id stands.
+    /// A refused report's text without its raw user id; see [`redacted`].
     pub(crate) fn redacted(&self, site: &str, report: &str, received_at: i64) -> Option<String> {
-        let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(report).ok()?;
-        if let Some(user_id) = fields.remove("user_id")
-            && let Some(user_id) = user_id.as_str()
-        {
-            fields.insert("user_id".to_owned(), self.pseudonym(site, user_id, received_at).into());
-        }
-        serde_json::to_string(&fields).ok()
+        redacted(report, &[], |_, user_id| Some(self.pseudonym(site, user_id, received_at)))
     }
 }
+
+/// A refused report's text without some fields, and with what `pseudonym` makes of its user id and the other fields in the
+/// place of that id. `None` when it cannot be parsed as an object, for then nobody can say where the id stands.
+pub(crate) fn redacted(
+    report: &str,
+    withheld: &[&str],
+    pseudonym: impl FnOnce(&Fields, &str) -> Option<String>,
+) -> Option<String> {
+    let mut fields: Fields = serde_json::from_str(report).ok()?;
+    for name in withheld {
+        fields.remove(*name);
+    }
+    if let Some(Value::String(user_id)) = fields.remove("user_id")
+        && let Some(pseudonym) = pseudonym(&fields, &user_id)
+    {
+        fields.insert("user_id".to_owned(), pseudonym.into());
+    }
+    serde_json::to_string(&fields).ok()
+}
+
+type Fields = Map<String, Value>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,11 +174,11 @@ struct Line {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const FILE: &str = r#"{"epochs":[
+    pub(crate) const FILE: &str = r#"{"epochs":[
         {"epoch":1,"pepper":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=","from":0},
         {"epoch":2,"pepper":"ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=","from":1000}]}"#;
 

@@ -1,8 +1,8 @@
 //! What the viewers really did, summed up row by row as the tables must say it: the judge of a run.
 //!
-//! It is kept from deeds, never from reports, and shares no code with the pipeline or with the model of its crediting
-//! rules; what it takes from the specification are the definitions of the columns. Reports are not kept, so it grows with
-//! sessions and titles, not with heartbeats. Accounts of disjoint viewers add up.
+//! It is kept from deeds, never from reports, and shares no rule with the pipeline or with the model of its crediting
+//! rules: what they have in common are the names of dispositions, and the definitions of the columns. Reports are not
+//! kept, so it grows with sessions and titles, not with heartbeats. Accounts of disjoint viewers add up.
 
 mod file;
 mod rows;
@@ -14,6 +14,7 @@ pub(crate) use rows::Labels;
 pub(crate) use rows::Rows;
 
 use crate::report::{CORRECTED_TITLE, Deed, Report, Shown, Step, Who};
+use playback::credit::Disposition;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use sitting::{Credit, Sitting, Sums};
@@ -23,18 +24,6 @@ use std::collections::BTreeMap;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-
-/// What became of heartbeats, in the ledger's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) enum Disposition {
-    Credited,
-    Idle,
-    Duplicate,
-    Overrun,
-    Gap,
-    Late,
-    Ad,
-}
 
 /// Account, device (in the highest bit) and number of a session.
 pub(crate) type SessionRef = (u32, u32);

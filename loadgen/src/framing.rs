@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+/// Headers of an answer; the gateway sends fewer than ten.
+const MAX_HEADERS: usize = 32;
+
 /// What the first bytes of a connection are.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Framed {
@@ -21,33 +24,22 @@ pub(crate) enum Framed {
 
 /// Reads an answer.
 pub(crate) fn answer(bytes: &[u8]) -> Framed {
-    let start = b"HTTP/1.1 ";
-    if !bytes.starts_with(&start[..start.len().min(bytes.len())]) {
-        return Framed::Unknown;
-    }
-    let Some(head) = end_of_head(bytes) else { return Framed::Begun };
-    let status = bytes[9..12]
-        .iter()
-        .try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u16::from(digit - b'0')));
-    let (mut length, mut closes) = (None, false);
-    for line in bytes[..head].split(|byte| *byte == b'\n').skip(1) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"content-length") {
-            length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-        } else if name.eq_ignore_ascii_case(b"connection") {
-            closes = value.eq_ignore_ascii_case(b"close");
-        }
-    }
-    let length = if status == Some(204) { Some(0) } else { length };
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let head = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) => return Framed::Begun,
+        Err(_) => return Framed::Unknown,
+    };
+    let status = response.code;
+    let value = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+    let closes = value("connection").is_some_and(|header| header.value.eq_ignore_ascii_case(b"close"));
+    let announced =
+        value("content-length").and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
+    let length: Option<usize> = if status == Some(204) { Some(0) } else { announced };
     let (Some(status), Some(length)) = (status, length) else { return Framed::Unknown };
     let end = head.saturating_add(length);
     if bytes.len() < end { Framed::Begun } else { Framed::Whole { status, body: head..end, closes } }
-}
-
-/// Where the empty line ends.
-fn end_of_head(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
 }
 
 #[cfg(test)]

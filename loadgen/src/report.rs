@@ -1,5 +1,5 @@
 //! One report as viewers hand it on: small, plain numbers. What it looks like on the wire is in [`crate::body`] and
-//! [`crate::stored`]; who sends it is said once per viewer.
+//! on the log in [`crate::stored`]; who sends it is said once per viewer.
 
 use crate::viewer::Behaviour;
 use playback::heartbeat::State;

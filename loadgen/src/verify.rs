@@ -2,10 +2,11 @@
 //!
 //! Every row of every table is read once and compared as it comes: of the tables nothing is kept, of the run the account.
 
-use crate::account::{AccountFile, Disposition, Rows};
+use crate::account::{AccountFile, Rows};
 use crate::limits::{MAX_DIFFERENCES, POLL_INTERVAL, REQUEST_TIMEOUT};
 use crate::settings::LoadError;
 use crate::tables::{self, Filter};
+use playback::credit::Disposition;
 use playback::model::{Cell, Column, Kind, SHAPES, Shape};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

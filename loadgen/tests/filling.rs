@@ -10,20 +10,10 @@ use service::Stop;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use topic::{Assignment, AssignmentError, Log, Position, Start, TopicSpec, partition_for};
+use topic::{FromTheStart, Log, TopicSpec, partition_for};
 
 const TOPIC: &str = "heartbeats";
 const PARTITIONS: u32 = 3;
-
-struct FromTheStart;
-
-impl Assignment for FromTheStart {
-    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
-        Ok(partitions.iter().map(|&partition| Position { partition, start: Start::Earliest }).collect())
-    }
-
-    fn revoked(&mut self, _partitions: &[u32]) {}
-}
 
 /// Key and value of the records of each partition, in order.
 type Written = BTreeMap<u32, Vec<(Vec<u8>, Vec<u8>)>>;

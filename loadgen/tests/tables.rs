@@ -13,7 +13,7 @@ use sql::testing::TestDatabase;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::Client;
-use topic::{Assignment, AssignmentError, Log, Position, Start, TopicSpec};
+use topic::{FromTheStart, Log, TopicSpec};
 
 const START: i64 = 1_763_683_200_000;
 
@@ -58,16 +58,6 @@ fn value((_, kind): &Column, cell: &Cell) -> String {
         (_, Cell::Text(text)) => format!("'{text}'"),
         (_, cell) => cell.to_string(),
     }
-}
-
-struct FromTheStart;
-
-impl Assignment for FromTheStart {
-    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
-        Ok(partitions.iter().map(|&partition| Position { partition, start: Start::Earliest }).collect())
-    }
-
-    fn revoked(&mut self, _partitions: &[u32]) {}
 }
 
 /// Writes the log of some viewers and their account into a folder; gives the log and where the account is.

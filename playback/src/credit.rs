@@ -39,6 +39,17 @@ pub enum Disposition {
 }
 
 impl Disposition {
+    /// Every one, in the order of the enumeration.
+    pub const ALL: [Disposition; 7] = [
+        Disposition::Credited,
+        Disposition::Idle,
+        Disposition::Duplicate,
+        Disposition::Overrun,
+        Disposition::Gap,
+        Disposition::Late,
+        Disposition::Ad,
+    ];
+
     /// The name used in tables.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -320,8 +320,8 @@ impl State {
         self.leaving = false;
     }
 
-    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them. Should somebody else have
-    /// written meanwhile, the guard finds it, and all starts over.
+    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them. Should
+    /// somebody else have written meanwhile, the guard finds it, and all starts over.
     fn assign(&mut self, row: Progress) {
         let Progress { partition, next_offset, fingerprint, partials_offset } = row;
         let gathered = self.batch.ranges.get(&partition);

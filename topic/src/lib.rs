@@ -18,7 +18,9 @@ pub use delivery::Delivery;
 pub use error::LogError;
 pub use kafka::KafkaSettings;
 pub use murmur::partition_for;
-pub use record::{Assignment, AssignmentError, Outgoing, Position, Record, Start, TopicDescription, TopicSpec};
+pub use record::{
+    Assignment, AssignmentError, FromTheStart, Outgoing, Position, Record, Start, TopicDescription, TopicSpec,
+};
 pub use spool::{Depth, Spool, SpoolBatch, Spooled};
 
 use std::path::Path;

@@ -40,6 +40,18 @@ pub trait Assignment: Send {
     fn revoked(&mut self, partitions: &[u32]);
 }
 
+/// Reads every partition it is given from its first record, whatever was read before.
+#[derive(Debug, Clone, Copy)]
+pub struct FromTheStart;
+
+impl Assignment for FromTheStart {
+    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
+        Ok(partitions.iter().map(|&partition| Position { partition, start: Start::Earliest }).collect())
+    }
+
+    fn revoked(&mut self, _partitions: &[u32]) {}
+}
+
 /// Where to start a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {

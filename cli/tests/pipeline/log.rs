@@ -4,18 +4,7 @@ use playback::model::Logged;
 use playback::record::{Record, TICK};
 use prost::Message;
 use std::time::Duration;
-use topic::{Assignment, AssignmentError, Log, Position, Start};
-
-/// Reads each partition from its start.
-struct FromTheStart;
-
-impl Assignment for FromTheStart {
-    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
-        Ok(partitions.iter().map(|&partition| Position { partition, start: Start::Offset(0) }).collect())
-    }
-
-    fn revoked(&mut self, _partitions: &[u32]) {}
-}
+use topic::{FromTheStart, Log};
 
 /// Every heartbeat of the topic in the order of log time, which is the order of each partition.
 pub(crate) async fn heartbeats(log: &Log, topic: &str) -> Vec<Logged> {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use topic::{Assignment, AssignmentError, Log, Position, TopicSpec};
+use topic::{FromTheStart, Log, TopicSpec};
 
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -169,16 +169,6 @@ pub(crate) async fn reply(mut stream: TcpStream) -> Reply {
         text => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())),
     };
     Reply { status, head: head.to_owned(), body }
-}
-
-struct FromTheStart;
-
-impl Assignment for FromTheStart {
-    fn assigned(&mut self, _: &[u32]) -> Result<Vec<Position>, AssignmentError> {
-        Ok(Vec::new())
-    }
-
-    fn revoked(&mut self, _: &[u32]) {}
 }
 
 pub(crate) fn now_ms() -> i64 {

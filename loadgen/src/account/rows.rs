@@ -1,7 +1,8 @@
 //! The account as rows of the tables, one at a time: what a row must say, how many there are, and all of them.
 
-use super::{Account, DAY_MS, Disposition, HOUR_MS, MINUTE_MS, SessionRef};
+use super::{Account, DAY_MS, HOUR_MS, MINUTE_MS, SessionRef};
 use crate::names::Names;
+use playback::credit::Disposition;
 use playback::model::Cell;
 use rustc_hash::FxHashMap;
 
@@ -180,31 +181,6 @@ impl<'a> Rows<'a> {
 
     fn title(&self, title: u32) -> Cell {
         self.labels.names.title(title).into()
-    }
-}
-
-impl Disposition {
-    pub(crate) const ALL: [Disposition; 7] = [
-        Disposition::Credited,
-        Disposition::Idle,
-        Disposition::Duplicate,
-        Disposition::Overrun,
-        Disposition::Gap,
-        Disposition::Late,
-        Disposition::Ad,
-    ];
-
-    /// Its name in the ledger.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Disposition::Credited => "credited",
-            Disposition::Idle => "idle",
-            Disposition::Duplicate => "duplicate",
-            Disposition::Overrun => "overrun",
-            Disposition::Gap => "gap",
-            Disposition::Late => "late",
-            Disposition::Ad => "ad",
-        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! A session that is being watched, and the sums by title that it adds to.
 
-use super::{HOUR_MS, MINUTE_MS, SessionRef, Watched, index, session_ref};
+use super::{DAY_MS, HOUR_MS, MINUTE_MS, SessionRef, Watched, index, session_ref};
 use crate::report::{Report, Who};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-const DAY_MS: i64 = 24 * HOUR_MS;
 /// Resolution of the retention curve; ms of content.
 const BUCKET_MS: u32 = 10_000;
 /// So much unique content makes a view, or half of a shorter title; ms.

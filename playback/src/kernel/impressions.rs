@@ -133,6 +133,10 @@ impl Impressions {
     /// Every word it names, to be counted or changed.
     pub(super) fn words(&mut self, mut each: impl FnMut(&mut Word)) {
         self.seen.iter_mut().for_each(|seen| each(&mut seen.line));
+    }
+
+    /// To be called when the numbers of words have changed.
+    pub(super) fn rekeyed(&mut self) {
         self.reach = None;
     }
 

@@ -146,7 +146,6 @@ impl User {
         each(&mut self.site);
         self.sessions.iter_mut().flat_map(Session::words).for_each(&mut each);
         self.titles.iter_mut().for_each(|title| each(&mut title.video));
-        self.titles.rekeyed();
         if let Some(impressions) = &mut self.impressions {
             impressions.words(each);
         }
@@ -190,11 +189,15 @@ impl Users {
         });
     }
 
-    /// To be called when the numbers of words have changed.
+    /// To be called when the numbers of words have changed: whatever is found by them is found anew.
     pub(super) fn rekeyed(&mut self) {
         let users = std::mem::take(&mut self.0);
         self.0.reserve(users.len(), |user| user.hash());
-        for user in users {
+        for mut user in users {
+            user.titles.rekeyed();
+            if let Some(impressions) = &mut user.impressions {
+                impressions.rekeyed();
+            }
             self.0.insert_unique(user.hash(), user, |user| user.hash());
         }
     }

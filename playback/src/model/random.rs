@@ -17,7 +17,7 @@ const MAX_SWAPPED: usize = 8;
 const MAX_SESSION_REPORTS: usize = 60;
 
 /// A small seeded generator (splitmix64), so that a seed means the same log everywhere.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Random(u64);
 
 impl Random {
@@ -26,13 +26,18 @@ impl Random {
         Random(seed)
     }
 
-    /// Any number below `bound`, which is not 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)) % bound
+        bits ^ (bits >> 31)
+    }
+
+    /// Any number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.number() % bound
     }
 
     /// True in `percent` of cases.

@@ -7,7 +7,7 @@ use playback::facts::{DispositionFact, ImpressionFact, IntervalFact, PlayFact, R
 
 /// Territories there can be, and dispositions, each with its text's number in the epoch at hand.
 const TERRITORIES: usize = 26 * 26;
-const DISPOSITIONS: usize = Disposition::Ad as usize + 1;
+const DISPOSITIONS: usize = Disposition::ALL.len();
 
 pub(super) fn dispositions(columns: &mut Columns, rows: &[DispositionFact], first_text: u32, names: &mut Names<'_>) {
     let mut to = columns.epoch(rows.len());
