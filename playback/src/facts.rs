@@ -161,37 +161,58 @@ pub struct Facts {
     pub intervals: Vec<IntervalFact>,
     pub resumes: Vec<ResumeFact>,
     pub impressions: Vec<ImpressionFact>,
-    serials: Serials,
+    known: Known,
 }
 
-/// Which session of the kernel each key is of; no part of what the facts say.
+/// What the kernel named here before; no part of what the facts say.
 #[derive(Debug, Clone, Default)]
-struct Serials(Vec<u64>);
+struct Known {
+    /// Which session of the kernel each key is of.
+    serials: Vec<u64>,
+    /// The number that each of the kernel's words has among the texts, if it has one.
+    words: Vec<Option<TextCode>>,
+}
 
-impl PartialEq for Serials {
-    fn eq(&self, _: &Serials) -> bool {
+impl PartialEq for Known {
+    fn eq(&self, _: &Known) -> bool {
         true
     }
 }
 
-impl Eq for Serials {}
+impl Eq for Known {}
 
 impl Facts {
-    /// Number of the key of the kernel's session `serial`; `known` is the number it had last, here or elsewhere.
-    pub(crate) fn session(&mut self, known: u32, serial: u64, key: impl FnOnce(&mut Texts) -> SessionKey) -> u32 {
-        if self.serials.0.get(known as usize) == Some(&serial) {
-            return known;
+    /// Number of the key of the kernel's session `serial`; `last` is the number it had last, here or elsewhere.
+    pub(crate) fn session(&mut self, last: u32, serial: u64, key: impl FnOnce(&mut Facts) -> SessionKey) -> u32 {
+        if self.known.serials.get(last as usize) == Some(&serial) {
+            return last;
         }
-        self.serials.0.push(serial);
-        self.keys.push(key(&mut self.texts));
+        self.known.serials.push(serial);
+        let key = key(self);
+        self.keys.push(key);
         u32::try_from(self.keys.len() - 1).expect("an epoch has far fewer than 2^32 sessions")
+    }
+
+    /// Number here of what is `word` among the kernel's `words`: those that many facts name are looked up once.
+    pub(crate) fn word(&mut self, word: TextCode, words: &Texts) -> TextCode {
+        let index = word.0 as usize;
+        if let Some(Some(known)) = self.known.words.get(index) {
+            return *known;
+        }
+        let code = self.texts.code(words.get(word));
+        if self.known.words.len() <= index {
+            self.known.words.resize(words.len(), None);
+        }
+        self.known.words[index] = Some(code);
+        code
     }
 
     /// Forgets all rows, keeps the memory.
     pub fn clear(&mut self) {
         self.texts.clear();
         self.keys.clear();
-        self.serials.0.clear();
+        self.known.serials.clear();
+        self.known.words.clear();
         self.dispositions.clear();
         self.sessions.clear();
         self.segments.clear();

@@ -1,6 +1,7 @@
 //! Texts, each kept once and named by a number: what travels and is compared is the number.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use rustc_hash::FxHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::hash::Hasher;
@@ -23,15 +24,16 @@ impl Texts {
     pub fn code(&mut self, text: &str) -> TextCode {
         let (all, ends) = (&self.all, &self.ends);
         let is_it = |code: &u32| at(all, ends, *code) == text;
-        if let Some(code) = self.codes.find(hash(text), is_it) {
-            return TextCode(*code);
+        match self.codes.entry(hash(text), is_it, |code| hash(at(all, ends, *code))) {
+            Entry::Occupied(entry) => TextCode(*entry.get()),
+            Entry::Vacant(entry) => {
+                let code = u32::try_from(self.ends.len()).expect("an epoch has far fewer than 2^32 texts");
+                entry.insert(code);
+                self.all.push_str(text);
+                self.ends.push(u32::try_from(self.all.len()).expect("the texts of an epoch are far shorter than 4 GB"));
+                TextCode(code)
+            }
         }
-        let code = u32::try_from(self.ends.len()).expect("an epoch has far fewer than 2^32 texts");
-        self.all.push_str(text);
-        self.ends.push(u32::try_from(self.all.len()).expect("the texts of an epoch are far shorter than 4 GB"));
-        let (all, ends) = (&self.all, &self.ends);
-        self.codes.insert_unique(hash(text), code, |code| hash(at(all, ends, *code)));
-        TextCode(code)
     }
 
     /// The text of a number.
@@ -42,6 +44,11 @@ impl Texts {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Length of all of them together.
+    pub fn bytes(&self) -> usize {
+        self.all.len()
     }
 
     /// Whether there is none.

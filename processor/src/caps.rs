@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// Records of an epoch at the most. Part of the definition of an epoch, and so of the fingerprint.
-pub(crate) const EPOCH_RECORDS: u64 = 4_096;
+/// Records of an epoch at the most. With the next it is part of the definition of an epoch, and so of the fingerprint.
+pub(crate) const EPOCH_RECORDS: u64 = 32_768;
+
+/// An epoch whose facts name so many bytes of texts is full: the topic of partials takes messages of 16 MiB.
+pub(crate) const EPOCH_TEXT_BYTES: usize = 4 << 20;
 
 /// Records taken from the log at once.
 pub(crate) const POLL_RECORDS: usize = 16_384;

@@ -92,11 +92,13 @@ impl Shard {
     }
 
     /// Ends the open epoch if a record with this log time cannot belong to it; `close` gets the epoch and its facts.
-    /// An epoch ends before the first record whose clock is `epoch_ms` past its first, or when it is full.
+    /// An epoch ends before the first record whose clock is `epoch_ms` past its first, or when it is full: of records, or of
+    /// texts, so that its message fits.
     pub fn cut(&mut self, logged_at: i64, close: impl FnOnce(ClosedEpoch, &Facts)) {
         let clock = self.kernel.clock().max(logged_at);
         let Some(open) = self.open else { return };
-        if clock - open.first_clock < self.epoch_ms && open.records < caps::EPOCH_RECORDS {
+        let is_full = open.records >= caps::EPOCH_RECORDS || self.facts.texts.bytes() >= caps::EPOCH_TEXT_BYTES;
+        if clock - open.first_clock < self.epoch_ms && !is_full {
             return;
         }
         self.open = None;

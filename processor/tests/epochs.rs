@@ -80,12 +80,12 @@ fn a_tick_ends_an_epoch_and_one_of_ticks_alone_asks_for_no_other() {
 }
 
 #[test]
-fn an_epoch_ends_at_the_latest_after_4096_records() {
-    let script = vec!["5"; 4_097].join(" ");
+fn an_epoch_ends_at_the_latest_after_32768_records() {
+    let script = vec!["5"; 32_769].join(" ");
     check(
         &script,
         expect![[r#"
-            [0, 4096) clock 5 rows 4096
+            [0, 32768) clock 5 rows 32768
             due Some(1005)
         "#]],
     );

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A message on `partials` may not be greater than this after decompression: 16 MiB on the topic, at a ratio of 16.
 pub const DECOMPRESSED_BYTES: u64 = 256 << 20;
 
-/// Values of all columns of a message, at most: an epoch has 4,096 records, each of which makes some hundred values.
+/// Values of all columns of a message, at most: an epoch has 32,768 records, each of which makes some hundred values.
 pub const VALUES: u64 = 1 << 25;
 
 /// An identifier in PostgreSQL keeps no more bytes than this.

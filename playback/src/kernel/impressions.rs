@@ -81,7 +81,7 @@ impl Impressions {
         now.last_at = now.last_at.max(report.clock).max(report.event_time);
         let mut put = |impression: &Impression, sign: i64| {
             let alone = !self.has_others(impression, known);
-            let fact = impression.fact(owner, words, sign, alone, &mut facts.texts);
+            let fact = impression.fact(owner, words, sign, alone, facts);
             facts.impressions.push(fact);
         };
         match &before {
@@ -181,12 +181,12 @@ impl Impression {
         words: &Texts,
         sign: i64,
         only_one_of_its_day: bool,
-        texts: &mut Texts,
+        facts: &mut Facts,
     ) -> ImpressionFact {
         ImpressionFact {
-            site: texts.code(owner.site),
-            user_id: texts.code(owner.user_id),
-            line_id: texts.code(words.get(self.line)),
+            site: facts.word(owner.site, words),
+            user_id: facts.texts.code(owner.user_id),
+            line_id: facts.word(self.line, words),
             hour: self.hour,
             impressions: sign,
             measurable: sign * i64::from(self.measurable),

@@ -13,7 +13,7 @@ mod user;
 use crate::credit::{Disposition, Playhead};
 use crate::facts::{DispositionFact, Facts};
 use crate::record::Record;
-use crate::texts::{TextCode as Word, Texts};
+use crate::texts::{TextCode, TextCode as Word, Texts};
 use impressions::AdReport;
 use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
@@ -120,9 +120,11 @@ impl Kernel {
     /// Folds one record. True: it is late, and belongs on the late topic.
     pub fn report(&mut self, record: &Record, logged_at: i64, facts: &mut Facts) -> bool {
         self.advance(logged_at, facts);
-        let disposition = self.place(record, facts);
+        let site = self.words.code(&record.site);
+        let disposition = self.place(record, site, facts);
         if let Some(disposition) = disposition {
-            self.ledger.settle(&record.site, record.received_at, disposition, facts);
+            let site = facts.word(site, &self.words);
+            self.ledger.settle(site, record.received_at, disposition, facts);
         }
         disposition == Some(Disposition::Late)
     }
@@ -170,21 +172,22 @@ impl Kernel {
             let Some(index) = user.find(&deadline.session_id, deadline.video) else { continue };
             let session = &mut user.sessions[index];
             let Some((waiting, before)) = session.sequence.expire(deadline.seq) else { continue };
-            let owner = Owner { site: self.words.get(deadline.site), user_id: &deadline.user_id };
+            let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
             let beside = Beside { owner, words: &self.words, clock: self.clock };
             let disposition = session.judge(waiting, before, beside, facts);
             self.ledger.waiting -= 1;
-            self.ledger.settle(owner.site, waiting.received_at, disposition, facts);
+            let site = facts.word(owner.site, &self.words);
+            self.ledger.settle(site, waiting.received_at, disposition, facts);
         }
     }
 
     /// Puts a record in its session. None: it waits.
-    fn place(&mut self, record: &Record, facts: &mut Facts) -> Option<Disposition> {
+    fn place(&mut self, record: &Record, site: Word, facts: &mut Facts) -> Option<Disposition> {
         let oldest = self.clock - self.parameters.lateness_ms;
         if record.event_time < oldest {
             return Some(Disposition::Late);
         }
-        let (site, video) = (self.words.code(&record.site), self.words.code(&record.video_id));
+        let video = self.words.code(&record.video_id);
         let user = self.users.open(site, &record.user_id);
         let index = user.open(&record.session_id, video, oldest, &mut self.serials);
         let session = &mut user.sessions[index];
@@ -197,7 +200,7 @@ impl Kernel {
         let says_device = !record.device.is_empty() && session.takes_device(record.seq);
         let device = says_device.then(|| self.words.code(&record.device));
         let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
-        let owner = Owner { site: &record.site, user_id: &record.user_id };
+        let owner = Owner { site, user_id: &record.user_id };
         let beside = Beside { owner, words: &self.words, clock: self.clock };
         let accepted = session.accept(record, next, device, beside, facts);
         match record.ad.as_ref().zip(line) {
@@ -236,7 +239,8 @@ fn release(
     let mut judge = |session: &mut Session, waiting: Waiting, before: Option<Playhead>| {
         let disposition = session.judge(waiting, before, beside, facts);
         ledger.waiting -= 1;
-        ledger.settle(beside.owner.site, waiting.received_at, disposition, facts);
+        let site = facts.word(beside.owner.site, beside.words);
+        ledger.settle(site, waiting.received_at, disposition, facts);
     };
     if let Some((waiting, before)) = released {
         judge(session, waiting, Some(before));
@@ -248,8 +252,8 @@ fn release(
 }
 
 impl Ledger {
-    /// Enters the disposition of one record.
-    fn settle(&mut self, site: &str, received_at: i64, disposition: Disposition, facts: &mut Facts) {
+    /// Enters the disposition of one record; `site` is a text of the facts.
+    fn settle(&mut self, site: TextCode, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {
             Disposition::Credited => &mut self.credited,
             Disposition::Idle => &mut self.idle,
@@ -260,7 +264,6 @@ impl Ledger {
             Disposition::Ad => &mut self.ad,
         };
         *count += 1;
-        let site = facts.texts.code(site);
         facts.dispositions.push(DispositionFact { site, received_at, disposition });
     }
 }

@@ -99,11 +99,11 @@ impl Session {
 
     /// Gives it a number among the keys of `facts`; to be called before it puts out any.
     fn enter(&mut self, owner: Owner<'_>, words: &Texts, facts: &mut Facts) {
-        self.number = facts.session(self.number, self.serial, |texts| SessionKey {
-            site: texts.code(owner.site),
-            user_id: texts.code(owner.user_id),
-            session_id: texts.code(&self.session_id),
-            video_id: texts.code(words.get(self.video)),
+        self.number = facts.session(self.number, self.serial, |facts| SessionKey {
+            site: facts.word(owner.site, words),
+            user_id: facts.texts.code(owner.user_id),
+            session_id: facts.texts.code(&self.session_id),
+            video_id: facts.word(self.video, words),
         });
     }
 
@@ -198,6 +198,7 @@ impl Session {
             self.credit(credit, facts);
         }
         self.settle(facts);
+        let device = self.device.map(|(_, device)| facts.word(device, beside.words));
         facts.sessions.push(SessionFact {
             session: self.number,
             heartbeats,
@@ -207,7 +208,7 @@ impl Session {
             event_time,
             is_view: self.is_view,
             is_complete: self.is_complete,
-            device: self.device.map(|(_, device)| facts.texts.code(beside.words.get(device))),
+            device,
             territory: self.territory.map_or(Territory::UNKNOWN, |(_, territory)| territory),
         });
     }

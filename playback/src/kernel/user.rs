@@ -23,10 +23,10 @@ pub(super) struct User {
     pub(super) impressions: Option<Box<Impressions>>,
 }
 
-/// Whose something is, spelt out.
+/// Whose something is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner<'a> {
-    pub(super) site: &'a str,
+    pub(super) site: Word,
     pub(super) user_id: &'a str,
 }
 
