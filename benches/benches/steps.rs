@@ -1,15 +1,23 @@
-//! The steps inside the processor, one by one: decode, kernel, facts to columns, the views, encoding. `cargo bench-steps`.
+//! The steps of a heartbeat, one by one, per epoch of 4,096 heartbeats of as many viewers. `cargo bench-steps`.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
-use playback::record::Record;
+use playback::message::{self, Heartbeats};
+use playback::record::{Record, TICK};
+use playback::validate::is_ours;
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
+use processor::shard::Shard;
+use processor::snapshot::Snapshots;
 use processor::views::Views;
 use prost::Message;
-use sql::codec::Encoder;
+use serde_json::json;
+use sink::merge::Merged;
+use sql::codec::{Encoder, decode};
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 
 #[path = "../src/viewers.rs"]
 #[allow(dead_code)] // the appending half is for the whole roles
@@ -18,6 +26,12 @@ mod viewers;
 const START: i64 = 1_763_683_200_000;
 /// Records of an epoch in these benchmarks.
 const RECORDS: u64 = 4_096;
+/// Reports of one request.
+const BATCH: usize = 12;
+/// Sessions of a partition that is saved.
+const SAVED_SESSIONS: u64 = 10_000;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 /// A kernel that has seen `viewers` viewers for one beat, and the records of the next.
 fn warm(viewers: u64) -> (Kernel, Vec<Record>) {
@@ -30,26 +44,72 @@ fn warm(viewers: u64) -> (Kernel, Vec<Record>) {
     (kernel, (0..RECORDS).map(|number| viewers::record(number * stride % viewers, 1, START)).collect())
 }
 
-fn facts_of(records: &[Record], mut kernel: Kernel) -> Facts {
-    let mut facts = Facts::default();
-    for record in records {
-        kernel.report(record, START + 10_000, &mut facts);
-    }
-    facts
+/// What the gateway does with a report besides HTTP.
+fn reports(group: &mut Group<'_>, records: &[Record]) {
+    let texts: Vec<_> = records.iter().map(text).collect();
+    group.bench_function("JSON to valid heartbeats", |bencher| {
+        bencher.iter(|| texts.iter().filter(|text| playback::json::heartbeat(text, START + 10_000).is_ok()).count());
+    });
+    let bodies: Vec<_> = records
+        .chunks(BATCH)
+        .map(|records| Heartbeats { heartbeats: records.iter().map(report).collect() }.encode_to_vec())
+        .collect();
+    group.bench_function("Protobuf to valid heartbeats", |bencher| {
+        bencher.iter(|| {
+            let messages = bodies.iter().flat_map(|body| message::decode(body, BATCH).expect("it was encoded here"));
+            messages.filter(|message| message::heartbeat(message, START + 10_000).is_ok()).count()
+        });
+    });
+    group.bench_function("heartbeats to records of the log", |bencher| {
+        bencher.iter(|| records.iter().map(|record| record.encode_to_vec().len()).sum::<usize>());
+    });
 }
 
-fn steps(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("per 4,096 heartbeats");
-    group.throughput(Throughput::Elements(RECORDS)).sample_size(20);
+/// A record as the report it was.
+fn text(record: &Record) -> String {
+    json!({
+        "session_id": record.session_id, "seq": record.seq, "user_id": record.user_id, "video_id": record.video_id,
+        "event_time": record.event_time, "position_ms": record.position_ms, "from_ms": record.from_ms,
+        "played_ms": record.played_ms, "state": "playing", "duration_ms": record.duration_ms,
+        "territory": record.territory, "device": record.device,
+    })
+    .to_string()
+}
 
-    let (kernel, records) = warm(100_000);
+fn report(record: &Record) -> message::Heartbeat {
+    message::Heartbeat {
+        session_id: Some(record.session_id.clone()),
+        seq: Some(record.seq.into()),
+        user_id: Some(record.user_id.clone()),
+        video_id: Some(record.video_id.clone()),
+        event_time: Some(record.event_time),
+        position_ms: Some(record.position_ms.into()),
+        from_ms: record.from_ms.map(i64::from),
+        played_ms: Some(record.played_ms.into()),
+        duration_ms: Some(record.duration_ms.into()),
+        territory: Some(record.territory.clone()),
+        device: Some(record.device.clone()),
+        ..message::Heartbeat::default()
+    }
+}
+
+/// From the log's bytes to facts.
+fn folding(group: &mut Group<'_>, records: &[Record]) {
     let encoded: Vec<_> = records.iter().map(Record::encode_to_vec).collect();
+    let mut copy = Vec::new();
+    group.bench_function("floor: the records' bytes copied", |bencher| {
+        bencher.iter(|| {
+            copy.clear();
+            encoded.iter().for_each(|value| copy.extend_from_slice(value));
+        });
+    });
     let mut record = Record::default();
-    group.bench_function("decode", |bencher| {
+    group.bench_function("records decoded and checked", |bencher| {
         bencher.iter(|| {
             for value in &encoded {
                 record.clear();
                 record.merge(value.as_slice()).expect("it was encoded here");
+                assert!(is_ours(&record), "it keeps the rules");
             }
         });
     });
@@ -69,32 +129,23 @@ fn steps(criterion: &mut Criterion) {
             });
         });
     }
-    let facts = facts_of(&records, kernel);
-    group.bench_function("facts to columns", |bencher| {
-        bencher.iter(|| {
-            let mut run = Run::default();
-            run.append(&facts);
-            run
-        });
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+}
+
+/// From facts to the messages on the topic of partials, and what a sink does with them before the database.
+fn publishing(group: &mut Group<'_>, facts: &Facts, runtime: &Runtime) {
+    group.bench_function("facts to columns", |bencher| bencher.iter(|| run_of(facts)));
     let sources = sql::views::shipped();
     let views = runtime.block_on(Views::plan(&sources)).expect("the shipped views are sound");
-    let fresh = || {
-        let mut run = Run::default();
-        run.append(&facts);
-        Arc::new(run)
-    };
     for source in &sources {
         let view = runtime.block_on(Views::plan(std::slice::from_ref(source))).expect("the view is sound");
+        let fresh = || Arc::new(run_of(facts));
         group.bench_function(format!("view {}", source.file), |bencher| {
             bencher.iter_batched(fresh, |run| runtime.block_on(view.run(&run)), BatchSize::SmallInput);
         });
     }
-    let run = fresh();
+    let run = Arc::new(run_of(facts));
     let outputs = runtime.block_on(views.run(&run)).expect("the views run");
-    let epoch = ClosedEpoch { partition: 0, from: 0, to: RECORDS, clock: START, ledger: Default::default() };
-    let epochs = [epoch];
+    let epochs = [ClosedEpoch { partition: 0, from: 0, to: RECORDS, clock: START, ledger: Default::default() }];
     group.bench_function("partials", |bencher| {
         bencher.iter(|| partials(&epochs, &run, &views, &outputs, "main", "f"));
     });
@@ -103,7 +154,62 @@ fn steps(criterion: &mut Criterion) {
     group.bench_function("partials, encoded", |bencher| {
         bencher.iter(|| encoder.encode(&partials[0]).expect("a sink takes it"));
     });
+    let message = encoder.encode(&partials[0]).expect("a sink takes it");
+    group.bench_function("partials decoded and merged", |bencher| {
+        bencher.iter(|| {
+            let mut merged = Merged::default();
+            merged.add(decode(&message).expect("it was encoded here").tables).expect("the first cannot disagree");
+            merged.rows()
+        });
+    });
+}
+
+fn run_of(facts: &Facts) -> Run {
+    let mut run = Run::default();
+    run.append(facts);
+    run
+}
+
+/// What it takes to save a partition, and to have it back.
+fn saving(group: &mut Group<'_>, runtime: &Runtime) {
+    let mut shard = Shard::new(0, 1_000, Parameters::default());
+    for viewer in 0..SAVED_SESSIONS {
+        let record = viewers::record(viewer, 0, START);
+        shard.fold(viewer, START + 5_000, &record.encode_to_vec()).expect("offsets have no gap");
+    }
+    shard.fold(SAVED_SESSIONS, START + 90_000, TICK).expect("offsets have no gap");
+    shard.cut(START + 200_000, |_, _| {});
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = processor::snapshot_store(&dir.path().to_string_lossy(), []).expect("a folder is a store");
+    let snapshots = Snapshots::new(store, "main", "f");
+    group.throughput(Throughput::Elements(SAVED_SESSIONS));
+    group.bench_function("snapshot captured: the loop's pause", |bencher| bencher.iter(|| snapshots.capture(&shard)));
+    let mut offset = 0;
+    group.bench_function("snapshot captured, packed and written", |bencher| {
+        bencher.iter(|| {
+            offset += 1;
+            runtime.block_on(snapshots.write(0, offset, snapshots.capture(&shard))).expect("the folder is writable")
+        });
+    });
+    group.bench_function("snapshot restored", |bencher| {
+        bencher.iter(|| runtime.block_on(snapshots.restore(0)).expect("the folder is readable"));
+    });
+}
+
+fn steps(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("per 4,096 heartbeats");
+    group.throughput(Throughput::Elements(RECORDS)).sample_size(20);
+    let runtime = Runtime::new().expect("a runtime");
+    let (mut kernel, records) = warm(100_000);
+    let mut facts = Facts::default();
+    for record in &records {
+        kernel.report(record, START + 10_000, &mut facts);
+    }
+    reports(&mut group, &records);
+    folding(&mut group, &records);
+    publishing(&mut group, &facts, &runtime);
     group.finish();
+    saving(&mut criterion.benchmark_group("per session of a partition"), &runtime);
 }
 
 criterion_group!(benches, steps);

@@ -1,8 +1,8 @@
 //! The benchmarks of whole roles: the release binary as a process pinned to one core, a real Kafka and PostgreSQL beside it,
 //! figures from outside. The steps inside the processor are in `benches/steps.rs`.
 //!
-//! `cargo bench-gateway`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-sink`, `cargo bench-day`,
-//! `cargo bench-e2e`; the last line of each is one line of JSON. `bench load` loads any server that takes heartbeats;
+//! `cargo bench-gateway`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-kernel`, `cargo bench-sink`,
+//! `cargo bench-day`, `cargo bench-e2e`; the last line of each is one line of JSON. `bench load` loads any server that takes heartbeats;
 //! `floor` and `attack` are parts of the others.
 
 mod armour;
@@ -13,6 +13,7 @@ mod figures;
 mod floor;
 mod framing;
 mod gateway;
+mod kernel;
 mod load;
 mod process;
 mod request;
@@ -28,6 +29,10 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// That of the binary under test.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let arguments = Arguments(std::env::args().collect());
     match arguments.0.get(1).map(String::as_str) {
@@ -37,6 +42,7 @@ fn main() -> Result<()> {
         }
         Some("load") => return load_alone(&arguments),
         Some("attack") => return attack::run(&arguments),
+        Some("kernel") => return kernel::run(),
         _ if std::env::var_os("WATCHBEAT_TEST_BROKERS").is_none() => return Err(again_with_services(&arguments.0)),
         Some("gateway") => return gateway::run(),
         Some("armour") => return armour::run(),
@@ -49,7 +55,7 @@ fn main() -> Result<()> {
         Some("soak") => runtime.block_on(soak::run()),
         Some("day") => runtime.block_on(day::run()),
         Some("e2e") => runtime.block_on(e2e::run()),
-        _ => bail!("usage: bench gateway|armour|soak|process|sink|day|e2e|load"),
+        _ => bail!("usage: bench gateway|armour|soak|process|kernel|sink|day|e2e|load"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The programs under test as processes, by default on one core, and what they cost.
 
-use crate::stat::Stat;
+use crate::stat::{self, Stat};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
@@ -150,10 +150,7 @@ impl Role {
     }
 
     fn memory(&self, name: &str) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kib = line.and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok());
-        Ok(kib.with_context(|| format!("{name} of the role"))? * 1_024)
+        stat::memory(self.child.id(), name)
     }
 
     /// kill -9, and waits for its end.

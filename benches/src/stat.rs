@@ -33,6 +33,14 @@ impl Stat {
     }
 }
 
+/// Bytes of memory of a process, as `/proc/PID/status` names them: `VmRSS:` has those it has now, `VmHWM:` those it had at most.
+pub(crate) fn memory(pid: u32, name: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{name} of process {pid}"))? * 1_024)
+}
+
 /// CPU seconds of the servers so far.
 pub(crate) struct Servers {
     pub(crate) kafka: f64,

@@ -1,7 +1,7 @@
 //! Which partitions are ours: restores a shard for each that comes, and lets go of those that leave.
 
 use crate::shard::Shard;
-use crate::snapshot::Snapshots;
+use crate::snapshot::{Captured, Snapshots};
 use playback::kernel::Parameters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,7 @@ pub(crate) struct PendingSnapshot {
     pub(crate) offset: u64,
     /// Output before this offset must be acknowledged first.
     pub(crate) complete_to: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) state: Captured,
 }
 
 impl Owned {
@@ -60,8 +60,8 @@ impl Owned {
             return false;
         }
         self.shard.forget();
-        let bytes = snapshots.encode(&self.shard);
-        self.snapshot = Some(PendingSnapshot { offset, complete_to: self.shard.complete_to(), bytes });
+        let state = snapshots.capture(&self.shard);
+        self.snapshot = Some(PendingSnapshot { offset, complete_to: self.shard.complete_to(), state });
         true
     }
 

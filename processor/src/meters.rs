@@ -29,14 +29,16 @@ pub(crate) fn tick() {
     counter!("watchbeat_processor_ticks_total").increment(1);
 }
 
-/// A snapshot was written, or could not be.
-pub(crate) fn snapshot(written: bool, bytes: usize) {
-    let outcome = if written { "written" } else { "failed" };
+/// A snapshot of so many bytes was written, or could not be.
+pub(crate) fn snapshot(written: Option<usize>) {
+    let outcome = if written.is_some() { "written" } else { "failed" };
     counter!("watchbeat_processor_snapshots_total", "outcome" => outcome).increment(1);
-    gauge!("watchbeat_processor_snapshot_bytes").set(bytes as f64);
+    if let Some(bytes) = written {
+        gauge!("watchbeat_processor_snapshot_bytes").set(bytes as f64);
+    }
 }
 
-/// Partitions owned and sessions kept in them.
+/// Partitions owned.
 pub(crate) fn owned(partitions: usize) {
     gauge!("watchbeat_processor_partitions").set(partitions as f64);
 }

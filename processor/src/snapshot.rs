@@ -60,21 +60,23 @@ impl Snapshots {
         Snapshots { store, pipeline: pipeline.to_owned(), fingerprint: fingerprint.to_owned() }
     }
 
-    /// The bytes of a snapshot of `shard`, which must be quiet.
-    pub fn encode(&self, shard: &Shard) -> Vec<u8> {
+    /// What a snapshot of `shard`, which must be quiet, will hold. The shard can go on then.
+    pub fn capture(&self, shard: &Shard) -> Captured {
         assert!(shard.is_quiet(), "the facts of an open epoch are not part of a snapshot");
         let header = Header {
             kernel_version: KERNEL_VERSION,
             fingerprint: self.fingerprint.clone(),
             partition: shard.partition(),
         };
-        let plain = postcard::to_stdvec(&(header, shard)).expect("state is plain data");
-        let packed = zstd::bulk::compress(&plain, 1).expect("memory takes what is written");
-        [MAGIC.as_slice(), Sha256::digest(&packed).as_slice(), &packed].concat()
+        Captured(postcard::to_stdvec(&(header, shard)).expect("state is plain data"))
     }
 
-    /// Writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept.
-    pub async fn write(&self, partition: u32, offset: u64, bytes: Vec<u8>) -> Result<(), SnapshotError> {
+    /// Packs and writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept.
+    /// Gives its bytes.
+    pub async fn write(&self, partition: u32, offset: u64, captured: Captured) -> Result<usize, SnapshotError> {
+        let packing = tokio::task::spawn_blocking(move || captured.pack());
+        let bytes = packing.await.expect("packing does not fail");
+        let length = bytes.len();
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(&self.path(partition, offset), bytes.into(), create).await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
@@ -83,7 +85,7 @@ impl Snapshots {
         for path in self.newest_first(partition).await?.into_iter().skip(caps::SNAPSHOTS_KEPT) {
             self.store.delete(&path).await?;
         }
-        Ok(())
+        Ok(length)
     }
 
     /// The newest snapshot of a partition that is whole; none if there is none.
@@ -121,6 +123,17 @@ impl Snapshots {
 
     fn path(&self, partition: u32, offset: u64) -> Path {
         Path::from(format!("{}/{partition}/{offset:020}", self.pipeline))
+    }
+}
+
+/// A shard's state, as it was.
+pub struct Captured(Vec<u8>);
+
+impl Captured {
+    /// The bytes of the snapshot.
+    fn pack(self) -> Vec<u8> {
+        let packed = zstd::bulk::compress(&self.0, 1).expect("memory takes what is written");
+        [MAGIC.as_slice(), Sha256::digest(&packed).as_slice(), &packed].concat()
     }
 }
 

@@ -200,14 +200,13 @@ impl Worker {
 
 /// Writes one snapshot, and notes in `saved` that it is there.
 async fn write(snapshots: Snapshots, partition: u32, pending: PendingSnapshot, saved: Arc<AtomicU64>) {
-    let PendingSnapshot { offset, bytes, .. } = pending;
-    let length = bytes.len();
-    let written = snapshots.write(partition, offset, bytes).await;
-    meters::snapshot(written.is_ok(), length);
+    let PendingSnapshot { offset, state, .. } = pending;
+    let written = snapshots.write(partition, offset, state).await;
+    meters::snapshot(written.as_ref().ok().copied());
     match written {
-        Ok(()) => {
+        Ok(bytes) => {
             saved.fetch_max(offset, Ordering::Relaxed);
-            tracing::debug!(partition, offset, bytes = length, "snapshot written");
+            tracing::debug!(partition, offset, bytes, "snapshot written");
         }
         Err(error) => tracing::warn!(partition, offset, %error, "no snapshot, the next is tried in its time"),
     }

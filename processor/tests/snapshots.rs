@@ -28,7 +28,7 @@ async fn written(offsets: &[u64]) -> (TempDir, Snapshots) {
     let dir = TempDir::new().unwrap();
     let snapshots = snapshots(dir.path(), "ours");
     for &offset in offsets {
-        snapshots.write(3, offset, snapshots.encode(&shard(offset))).await.unwrap();
+        snapshots.write(3, offset, snapshots.capture(&shard(offset))).await.unwrap();
     }
     (dir, snapshots)
 }
@@ -68,7 +68,7 @@ async fn only_the_newest_three_are_kept_and_one_that_is_there_is_not_changed() {
     let kept: Vec<_> = (1..=5).filter(|offset| file(dir.path(), *offset).exists()).collect();
     assert_eq!(kept, [3, 4, 5]);
     let before = std::fs::read(file(dir.path(), 5)).unwrap();
-    snapshots.write(3, 5, b"another".to_vec()).await.unwrap();
+    snapshots.write(3, 5, snapshots.capture(&shard(6))).await.unwrap();
     assert_eq!(std::fs::read(file(dir.path(), 5)).unwrap(), before);
 }
 

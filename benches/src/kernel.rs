@@ -1,0 +1,84 @@
+//! The session kernel alone, without Kafka: what a heartbeat costs and what a session takes among many open ones, held against
+//! a hash map that adds up one number for each; and for how long a snapshot stops the loop.
+
+use crate::gateway::round_2;
+use crate::process::print_line;
+use crate::role::setting;
+use crate::stat;
+use crate::viewers::record;
+use anyhow::Result;
+use playback::facts::Facts;
+use playback::kernel::{Kernel, Parameters};
+use playback::record::Record;
+use serde_json::json;
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const START: i64 = 1_763_683_200_000;
+/// Records folded before the facts are dropped, as in a full epoch.
+const EPOCH_RECORDS: u64 = 32_768;
+/// Beats of every session before the one that is measured: a minute, so that each is a view.
+const BEATS_BEFORE: u64 = 12;
+
+pub(crate) fn run() -> Result<()> {
+    let sessions = setting("SESSIONS", 500_000).max(1);
+    let mut facts = Facts::default();
+    // What the facts take is not the sessions'.
+    beat(sessions.min(EPOCH_RECORDS), 0, |records| fold(&mut Kernel::new(Parameters::default()), records, &mut facts));
+    let before = stat::memory(std::process::id(), "VmRSS:")?;
+    let mut kernel = Kernel::new(Parameters::default());
+    for number in 0..BEATS_BEFORE {
+        beat(sessions, number, |records| fold(&mut kernel, records, &mut facts));
+    }
+    let bytes = stat::memory(std::process::id(), "VmRSS:")?.saturating_sub(before);
+    let folding = beat(sessions, BEATS_BEFORE, |records| fold(&mut kernel, records, &mut facts));
+    let begun = Instant::now();
+    let captured = postcard::to_stdvec(&kernel)?;
+    let pause = begun.elapsed();
+    let mut sums: HashMap<String, i64> = HashMap::new();
+    beat(sessions, 0, |records| sum(&mut sums, records));
+    let summing = beat(sessions, 1, |records| sum(&mut sums, records));
+    let us = |time: Duration| time.as_secs_f64() * 1e6 / sessions as f64;
+    print_line(&json!({
+        "bench": "kernel",
+        "sessions": kernel.sessions(),
+        "us_per_heartbeat": round_2(us(folding)),
+        "floor_us_per_heartbeat": round_2(us(summing)),
+        "bytes_per_session": bytes / sessions,
+        "snapshot_bytes_per_session": captured.len() as u64 / sessions,
+        "snapshot_pause_us_per_session": round_2(us(pause)),
+        "same_sums": black_box(sums.len()),
+    }));
+    Ok(())
+}
+
+/// One beat of all sessions, an epoch's records at a time; gives the time that folding them took.
+fn beat(sessions: u64, number: u64, mut fold: impl FnMut(&[Record])) -> Duration {
+    let mut time = Duration::ZERO;
+    for first in (0..sessions).step_by(EPOCH_RECORDS as usize) {
+        let viewers = first..sessions.min(first + EPOCH_RECORDS);
+        let records: Vec<_> = viewers.map(|viewer| record(viewer, number, START)).collect();
+        let begun = Instant::now();
+        fold(&records);
+        time += begun.elapsed();
+    }
+    time
+}
+
+fn fold(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) {
+    for record in records {
+        kernel.report(record, record.received_at, facts);
+    }
+    facts.clear();
+}
+
+/// The floor: played time by session.
+fn sum(sums: &mut HashMap<String, i64>, records: &[Record]) {
+    for record in records {
+        match sums.get_mut(&record.session_id) {
+            Some(sum) => *sum += i64::from(record.played_ms),
+            None => drop(sums.insert(record.session_id.clone(), i64::from(record.played_ms))),
+        }
+    }
+}
