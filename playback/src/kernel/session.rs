@@ -40,11 +40,15 @@ pub(super) struct Session {
     first: Option<Credit>,
     /// Minutes since the epoch in which it had wall time.
     minutes: Intervals,
-    /// Content by minute and territory, until the session is a view and it is all qualified.
-    unqualified: Vec<(i64, Territory, i64)>,
+    /// Content by minute and territory, until the session is a view and it is all qualified: of few minutes, so that it seldom
+    /// grows.
+    unqualified: Box<[(i64, Territory, i64)]>,
     device: Label<Word>,
     territory: Label<Territory>,
 }
+
+/// Allocators have a size class there, and the next is a quarter more.
+const _: () = assert!(size_of::<Session>() <= 256, "a session takes more memory");
 
 /// What came of accepting a report.
 pub(super) struct Accepted {
@@ -86,7 +90,7 @@ impl Session {
             is_complete: false,
             first: None,
             minutes: Intervals::default(),
-            unqualified: Vec::new(),
+            unqualified: Box::default(),
             device: None,
             territory: None,
         }
@@ -254,7 +258,12 @@ impl Session {
     fn hold_back(&mut self, minute: i64, territory: Territory, gross_ms: i64) {
         match self.unqualified.iter_mut().find(|held| (held.0, held.1) == (minute, territory)) {
             Some(held) => held.2 += gross_ms,
-            None => self.unqualified.push((minute, territory, gross_ms)),
+            None => {
+                let mut held = std::mem::take(&mut self.unqualified).into_vec();
+                held.reserve_exact(1);
+                held.push((minute, territory, gross_ms));
+                self.unqualified = held.into_boxed_slice();
+            }
         }
     }
 
