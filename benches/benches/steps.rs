@@ -5,6 +5,7 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_grou
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::message::{self, Heartbeats};
+use playback::model;
 use playback::record::{Record, TICK};
 use playback::validate::is_ours;
 use processor::columns::Run;
@@ -13,7 +14,6 @@ use processor::shard::Shard;
 use processor::snapshot::Snapshots;
 use processor::views::Views;
 use prost::Message;
-use serde_json::json;
 use sink::merge::Merged;
 use sql::codec::{Encoder, decode};
 use std::sync::Arc;
@@ -46,13 +46,13 @@ fn warm(viewers: u64) -> (Kernel, Vec<Record>) {
 
 /// What the gateway does with a report besides HTTP.
 fn reports(group: &mut Group<'_>, records: &[Record]) {
-    let texts: Vec<_> = records.iter().map(text).collect();
+    let texts: Vec<_> = records.iter().map(model::body).collect();
     group.bench_function("JSON to valid heartbeats", |bencher| {
         bencher.iter(|| texts.iter().filter(|text| playback::json::heartbeat(text, START + 10_000).is_ok()).count());
     });
     let bodies: Vec<_> = records
         .chunks(BATCH)
-        .map(|records| Heartbeats { heartbeats: records.iter().map(report).collect() }.encode_to_vec())
+        .map(|records| Heartbeats { heartbeats: records.iter().map(model::message).collect() }.encode_to_vec())
         .collect();
     group.bench_function("Protobuf to valid heartbeats", |bencher| {
         bencher.iter(|| {
@@ -63,34 +63,6 @@ fn reports(group: &mut Group<'_>, records: &[Record]) {
     group.bench_function("heartbeats to records of the log", |bencher| {
         bencher.iter(|| records.iter().map(|record| record.encode_to_vec().len()).sum::<usize>());
     });
-}
-
-/// A record as the report it was.
-fn text(record: &Record) -> String {
-    json!({
-        "session_id": record.session_id, "seq": record.seq, "user_id": record.user_id, "video_id": record.video_id,
-        "event_time": record.event_time, "position_ms": record.position_ms, "from_ms": record.from_ms,
-        "played_ms": record.played_ms, "state": "playing", "duration_ms": record.duration_ms,
-        "territory": record.territory, "device": record.device,
-    })
-    .to_string()
-}
-
-fn report(record: &Record) -> message::Heartbeat {
-    message::Heartbeat {
-        session_id: Some(record.session_id.clone()),
-        seq: Some(record.seq.into()),
-        user_id: Some(record.user_id.clone()),
-        video_id: Some(record.video_id.clone()),
-        event_time: Some(record.event_time),
-        position_ms: Some(record.position_ms.into()),
-        from_ms: record.from_ms.map(i64::from),
-        played_ms: Some(record.played_ms.into()),
-        duration_ms: Some(record.duration_ms.into()),
-        territory: Some(record.territory.clone()),
-        device: Some(record.device.clone()),
-        ..message::Heartbeat::default()
-    }
 }
 
 /// From the log's bytes to facts.

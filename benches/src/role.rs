@@ -140,17 +140,13 @@ impl Role {
         Ok(Cost {
             cpu_seconds: Stat::of(self.child.id())?.cpu_seconds,
             wall_seconds: self.started.elapsed().as_secs_f64(),
-            peak_bytes: self.memory("VmHWM:")?,
+            peak_bytes: stat::memory(self.child.id(), "VmHWM:")?,
         })
     }
 
     /// Memory it has now.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        self.memory("VmRSS:")
-    }
-
-    fn memory(&self, name: &str) -> Result<u64> {
-        stat::memory(self.child.id(), name)
+        stat::memory(self.child.id(), "VmRSS:")
     }
 
     /// kill -9, and waits for its end.

@@ -82,6 +82,7 @@ async fn sink(client: &Client, heartbeats: u64) -> Result<(i64, Sunk)> {
 fn batches(heartbeats: u64) -> Result<Vec<Merged>> {
     let log = Log::kafka(&KafkaSettings { brokers: role::brokers()?, client: Vec::new() })?;
     let mut consumer = log.consumer("partials", "floor", Box::new(FromTheStart))?;
+    let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::caps::FLUSH_ROWS as u64) as usize;
     let mut batches = vec![Merged::default()];
     let mut covered = 0;
     while covered < heartbeats {
@@ -91,7 +92,7 @@ fn batches(heartbeats: u64) -> Result<Vec<Merged>> {
                 covered += partial.to - partial.from;
                 let Some(last) = batches.last_mut() else { return Ok(()) };
                 last.add(partial.tables)?;
-                if last.rows() >= sink::caps::FLUSH_ROWS {
+                if last.rows() >= rows {
                     batches.push(Merged::default());
                 }
                 Ok(())

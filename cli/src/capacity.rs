@@ -12,23 +12,23 @@ mod cost {
     /// CPU of a gateway for each further report of a request, µs.
     pub(super) const GATEWAY_REPORT_US: f64 = 1.3;
     /// CPU of Kafka for a heartbeat and what becomes of it, written once and read once, µs.
-    pub(super) const KAFKA_US: f64 = 4.8;
+    pub(super) const KAFKA_US: f64 = 4.1;
     /// CPU of a processor with the shipped views, µs.
-    pub(super) const PROCESS_US: f64 = 1.6;
+    pub(super) const PROCESS_US: f64 = 2.1;
     /// CPU of a sink for each row it writes, µs.
-    pub(super) const SINK_ROW_US: f64 = 1.6;
+    pub(super) const SINK_ROW_US: f64 = 2.1;
     /// CPU of the database for each row, µs.
-    pub(super) const DATABASE_ROW_US: f64 = 8.3;
+    pub(super) const DATABASE_ROW_US: f64 = 6.3;
     /// Memory of a processor besides its sessions, bytes.
-    pub(super) const PROCESSOR_BYTES: f64 = 250e6;
+    pub(super) const PROCESSOR_BYTES: f64 = 340e6;
     /// Memory of a processor for each session of the last 24 h, bytes.
     pub(super) const SESSION_BYTES: f64 = 520.0;
     /// A heartbeat on the log, compressed, bytes.
-    pub(super) const RECORD_BYTES: f64 = 51.3;
+    pub(super) const RECORD_BYTES: f64 = 54.9;
     /// What it adds to the log of partials, bytes.
-    pub(super) const PARTIAL_BYTES: f64 = 18.3;
+    pub(super) const PARTIAL_BYTES: f64 = 12.0;
     /// All tables by the number of sessions in them, indexes included, bytes.
-    pub(super) const TABLE_BYTES_PER_SESSION: f64 = 3_600.0;
+    pub(super) const TABLE_BYTES_PER_SESSION: f64 = 1_630.0;
 }
 
 /// Rows of its own that a session with new heartbeats has in a flush: itself, a segment, a resume position.

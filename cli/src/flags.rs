@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use topic::{KafkaSettings, Log, TopicSpec};
 
-/// Bytes of the largest message on the topic of partials, 16 MiB: an epoch of 4,096 records fits by far.
-const PARTIALS_MESSAGE_BYTES: u32 = 16 << 20;
-/// Bytes of the largest message on the other topics, 1 MiB.
+/// Bytes of the largest message on the topics other than that of partials, 1 MiB.
 const MESSAGE_BYTES: u32 = 1 << 20;
 const DAY_MS: i64 = 86_400_000;
 
@@ -69,7 +67,7 @@ impl Topics {
     pub(crate) async fn create(&self, log: &Log, partitions: u32, replication: u16) -> Result<()> {
         let topics = [
             (&self.heartbeats, partitions, 7 * DAY_MS, MESSAGE_BYTES),
-            (&self.partials, partitions, 7 * DAY_MS, PARTIALS_MESSAGE_BYTES),
+            (&self.partials, partitions, 7 * DAY_MS, sql::caps::MESSAGE_BYTES),
             (&self.late, partitions, 30 * DAY_MS, MESSAGE_BYTES),
             (&self.dead_letters, 1, 30 * DAY_MS, MESSAGE_BYTES),
         ];

@@ -1,5 +1,4 @@
-//! Reports as a gateway puts them on the log. One record serves all: its texts keep their memory, so that writing costs no
-//! allocation.
+//! Reports as a gateway puts them on the log. One record serves all: its texts keep their memory.
 
 use crate::names::Names;
 use crate::report::{Report, Who};

@@ -5,6 +5,7 @@ use playback::facts::Facts;
 use playback::json::Plain;
 use playback::kernel::{Kernel, Parameters};
 use playback::message::{self, Heartbeats};
+use playback::model;
 use playback::record::Record;
 use playback::validate::is_ours;
 use prost::Message;
@@ -61,10 +62,11 @@ mod measured {
 fn main() {
     let step = std::env::args().nth(1).unwrap_or_default();
     let records: Vec<Record> = (0..HEARTBEATS).map(record).collect();
+    let mut measured = records.len();
     let done = match step.as_str() {
         "json" => measured::json(&records.iter().map(text).collect::<Vec<_>>()),
         "protobuf" => {
-            let messages: Vec<_> = records.iter().map(message).collect();
+            let messages: Vec<_> = records.iter().map(model::message).collect();
             let bodies =
                 messages.chunks(12).map(|messages| Heartbeats { heartbeats: messages.to_vec() }.encode_to_vec());
             measured::protobuf(&bodies.collect::<Vec<_>>())
@@ -77,17 +79,13 @@ fn main() {
                 kernel.report(record, record.event_time, &mut facts);
             }
             facts.clear();
-            assert_eq!(
-                measured::kernel(&mut kernel, new, &mut facts),
-                new.len(),
-                "every heartbeat changes its session"
-            );
-            new.len()
+            measured = new.len();
+            measured::kernel(&mut kernel, new, &mut facts)
         }
         _ => panic!("usage: instructions json|protobuf|decode|kernel"),
     };
-    assert!(step == "kernel" || done == records.len(), "every heartbeat keeps the rules");
-    println!("{done}");
+    assert_eq!(done, measured, "every heartbeat keeps the rules and changes its session");
+    println!("{measured}");
 }
 
 /// Viewers beat in turn.
@@ -120,21 +118,4 @@ fn text(record: &Record) -> String {
         r#"{{"v":1,"user_id":"{user_id}","session_id":"{session_id}","video_id":"{video_id}","seq":{seq},"event_time":{event_time},"position_ms":{position_ms},"from_ms":{},"played_ms":5000,"device":"tv","territory":"DE","duration_ms":5400000}}"#,
         position_ms - 5_000
     )
-}
-
-fn message(record: &Record) -> message::Heartbeat {
-    message::Heartbeat {
-        user_id: Some(record.user_id.clone()),
-        session_id: Some(record.session_id.clone()),
-        video_id: Some(record.video_id.clone()),
-        seq: Some(i64::from(record.seq)),
-        event_time: Some(record.event_time),
-        position_ms: Some(i64::from(record.position_ms)),
-        from_ms: record.from_ms.map(i64::from),
-        played_ms: Some(i64::from(record.played_ms)),
-        duration_ms: Some(i64::from(record.duration_ms)),
-        territory: Some(record.territory.clone()),
-        device: Some(record.device.clone()),
-        ..message::Heartbeat::default()
-    }
 }

@@ -9,7 +9,7 @@ mod random;
 mod sums;
 mod tables;
 
-pub use random::{Random, RandomLog, body, line, random_log};
+pub use random::{Random, RandomLog, body, line, message, random_log};
 pub use tables::{Cell, Column, Kind, Rows, SHAPES, Shape, Tables, differences};
 
 use crate::record::{Record, RecordAd};

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Records of an epoch at the most. With the next it is part of the definition of an epoch, and so of the fingerprint.
 pub(crate) const EPOCH_RECORDS: u64 = 32_768;
 
-/// An epoch whose facts name so many bytes of texts is full: the topic of partials takes messages of 16 MiB.
+/// An epoch whose facts name so many bytes of texts is full: its message must be one that the topic takes, [`sql::caps::MESSAGE_BYTES`].
 pub(crate) const EPOCH_TEXT_BYTES: usize = 4 << 20;
 
 /// Records taken from the log at once.

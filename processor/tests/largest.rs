@@ -9,12 +9,11 @@ use processor::partials::partials;
 use processor::shard::Shard;
 use processor::views::Views;
 use prost::Message;
+use sql::caps::MESSAGE_BYTES;
 use sql::codec::{Encoder, decode};
 use std::sync::Arc;
 
 const START: i64 = 1_763_683_200_000;
-/// What the topic of partials takes.
-const MESSAGE_BYTES: usize = 16 << 20;
 
 /// A name of as many characters as it may have, all by chance.
 fn longest(random: &mut Random, characters: usize) -> String {
@@ -67,8 +66,10 @@ fn of_ads(random: &mut Random) -> Record {
 async fn the_message_of_an_epoch_of_the_longest_texts_or_the_most_play_fits_the_topic() {
     let views = Views::plan(&sql::views::shipped()).await.unwrap();
     type Make = fn(&mut Random) -> Record;
-    let kinds: [(&str, Make); 3] = [("texts", of_many_texts), ("content", of_much_content), ("ads", of_ads)];
-    for (name, make) in kinds {
+    // Each beside a table that must have so many rows of every record, or else it would not be the largest.
+    let kinds: [(Make, &str, u64); 3] =
+        [(of_many_texts, "watch_segments", 1), (of_much_content, "video_retention", 48), (of_ads, "ad_reach", 1)];
+    for (make, name, rows) in kinds {
         let mut random = Random::new(1);
         let mut shard = Shard::new(0, 1_000, Parameters::default());
         let mut closed = None;
@@ -84,12 +85,15 @@ async fn the_message_of_an_epoch_of_the_longest_texts_or_the_most_play_fits_the_
             shard.fold(offset, START, &make(&mut random).encode_to_vec()).unwrap();
         }
         let (epoch, run) = closed.unwrap();
-        assert!(epoch.to > 1_000, "{name}: only {} records", epoch.to);
         let run = Arc::new(run);
         let outputs = views.run(&run).await.unwrap();
+        let records = epoch.to;
+        assert!(records > 1_000, "{name}: only {records} records");
         let messages = partials(&[epoch], &run, &views, &outputs, "test", "f");
         let message = Encoder::new().encode(&messages[0]).unwrap();
-        assert!(message.len() < MESSAGE_BYTES, "{name}: {} bytes", message.len());
-        assert!(decode(&message).is_ok(), "{name}: no sink takes it");
+        assert!(message.len() < MESSAGE_BYTES as usize, "{name}: {} bytes", message.len());
+        let taken = decode(&message).unwrap();
+        let table = taken.tables.iter().find(|table| table.name == name).unwrap();
+        assert!(u64::from(table.rows) >= rows * records, "{name}: {} rows of {records} records", table.rows);
     }
 }

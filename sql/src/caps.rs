@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// A message on `partials` may not be greater than this after decompression: 16 MiB on the topic, at a ratio of 16.
-pub const DECOMPRESSED_BYTES: u64 = 256 << 20;
+/// What the topic of partials takes as one message, 16 MiB: that an epoch never has more is the processor's business.
+pub const MESSAGE_BYTES: u32 = 16 << 20;
+
+/// A message on `partials` may not be greater than this after decompression: at a ratio of 16.
+pub const DECOMPRESSED_BYTES: u64 = 16 * MESSAGE_BYTES as u64;
 
 /// Values of all columns of a message, at most: an epoch has 32,768 records, each of which makes some hundred values.
 pub const VALUES: u64 = 1 << 25;

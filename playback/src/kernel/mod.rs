@@ -13,7 +13,7 @@ mod user;
 use crate::credit::{Disposition, Playhead};
 use crate::facts::{DispositionFact, Facts};
 use crate::record::Record;
-use crate::texts::{TextCode, TextCode as Word, Texts};
+use crate::texts::{TextCode as Word, Texts};
 use impressions::AdReport;
 use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
@@ -123,8 +123,7 @@ impl Kernel {
         let site = self.words.code(&record.site);
         let disposition = self.place(record, site, facts);
         if let Some(disposition) = disposition {
-            let site = facts.word(site, &self.words);
-            self.ledger.settle(site, record.received_at, disposition, facts);
+            self.ledger.settle(site, &self.words, record.received_at, disposition, facts);
         }
         disposition == Some(Disposition::Late)
     }
@@ -176,8 +175,7 @@ impl Kernel {
             let beside = Beside { owner, words: &self.words, clock: self.clock };
             let disposition = session.judge(waiting, before, beside, facts);
             self.ledger.waiting -= 1;
-            let site = facts.word(owner.site, &self.words);
-            self.ledger.settle(site, waiting.received_at, disposition, facts);
+            self.ledger.settle(owner.site, &self.words, waiting.received_at, disposition, facts);
         }
     }
 
@@ -239,8 +237,7 @@ fn release(
     let mut judge = |session: &mut Session, waiting: Waiting, before: Option<Playhead>| {
         let disposition = session.judge(waiting, before, beside, facts);
         ledger.waiting -= 1;
-        let site = facts.word(beside.owner.site, beside.words);
-        ledger.settle(site, waiting.received_at, disposition, facts);
+        ledger.settle(beside.owner.site, beside.words, waiting.received_at, disposition, facts);
     };
     if let Some((waiting, before)) = released {
         judge(session, waiting, Some(before));
@@ -252,8 +249,8 @@ fn release(
 }
 
 impl Ledger {
-    /// Enters the disposition of one record; `site` is a text of the facts.
-    fn settle(&mut self, site: TextCode, received_at: i64, disposition: Disposition, facts: &mut Facts) {
+    /// Enters the disposition of one record.
+    fn settle(&mut self, site: Word, words: &Texts, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {
             Disposition::Credited => &mut self.credited,
             Disposition::Idle => &mut self.idle,
@@ -264,6 +261,7 @@ impl Ledger {
             Disposition::Ad => &mut self.ad,
         };
         *count += 1;
+        let site = facts.word(site, words);
         facts.dispositions.push(DispositionFact { site, received_at, disposition });
     }
 }

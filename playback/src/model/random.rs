@@ -7,6 +7,7 @@ mod player;
 
 use super::{DAY_MS, HOUR_MS, Logged};
 use crate::heartbeat::State;
+use crate::message::Heartbeat;
 use crate::record::{Record, RecordAd};
 use player::{Player, Sent};
 use serde_json::{Map, Value, json};
@@ -157,6 +158,27 @@ fn copies(random: &mut Random, session: &[Sent]) -> Vec<Sent> {
 /// The report as a player sends it: JSON, with corrected event time and without `sent_at`.
 pub fn body(record: &Record) -> String {
     Value::Object(fields(record)).to_string()
+}
+
+/// The same as Protobuf; without an ad.
+pub fn message(record: &Record) -> Heartbeat {
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Heartbeat {
+        session_id: some(&record.session_id),
+        seq: Some(record.seq.into()),
+        user_id: some(&record.user_id),
+        video_id: some(&record.video_id),
+        event_time: Some(record.event_time),
+        position_ms: Some(record.position_ms.into()),
+        from_ms: record.from_ms.map(i64::from),
+        played_ms: record.from_ms.map(|_| record.played_ms.into()),
+        state: (record.state != State::Playing as i32).then_some(record.state),
+        rate_thousandths: (record.rate() != 1_000).then_some(record.rate().into()),
+        duration_ms: (record.duration_ms != 0).then_some(record.duration_ms.into()),
+        territory: some(&record.territory),
+        device: some(&record.device),
+        ..Heartbeat::default()
+    }
 }
 
 /// The record as a line of a log that the reference reads: the report, its site, and when it was received and logged.
