@@ -130,7 +130,7 @@ fn publishing(group: &mut Group<'_>, facts: &Facts, runtime: &Runtime) {
     group.bench_function("partials decoded and merged", |bencher| {
         bencher.iter(|| {
             let mut merged = Merged::default();
-            merged.add(decode(&message).expect("it was encoded here").tables).expect("the first cannot disagree");
+            merged.add(&decode(&message).expect("it was encoded here")).expect("the first cannot disagree");
             merged.rows()
         });
     });

@@ -5,8 +5,9 @@ use crate::gateway::round_2;
 use crate::process::{print_line, process};
 use crate::role::{self, Role, setting};
 use anyhow::{Context, Result};
+use playback::texts::Texts;
 use serde_json::json;
-use sink::merge::{Merged, MergedTable};
+use sink::merge::{Merged, MergedTable, Ordered, Work};
 use sink::upsert;
 use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
@@ -23,7 +24,7 @@ const EMPTY: &str = "do $$ declare name text; begin
 const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run() -> Result<()> {
-    let heartbeats = setting("HEARTBEATS", 2_000_000);
+    let heartbeats = setting("HEARTBEATS", 8_000_000);
     process(heartbeats).await?;
     let mut client = sql::migrate::connect(&role::database_url()?).await?;
     let (written, sink) = sink(&client, heartbeats).await?;
@@ -79,7 +80,7 @@ async fn sink(client: &Client, heartbeats: u64) -> Result<(i64, Sunk)> {
 }
 
 /// All partials, merged as the sink does when it is behind.
-fn batches(heartbeats: u64) -> Result<Vec<Merged>> {
+fn batches(heartbeats: u64) -> Result<Vec<Ordered>> {
     let log = Log::kafka(&KafkaSettings { brokers: role::brokers()?, client: Vec::new() })?;
     let mut consumer = log.consumer("partials", "floor", Box::new(FromTheStart))?;
     let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::caps::FLUSH_ROWS as u64) as usize;
@@ -91,7 +92,7 @@ fn batches(heartbeats: u64) -> Result<Vec<Merged>> {
             let read = sql::codec::decode(record.value).map_err(anyhow::Error::from).and_then(|partial| {
                 covered += partial.to - partial.from;
                 let Some(last) = batches.last_mut() else { return Ok(()) };
-                last.add(partial.tables)?;
+                last.add(&partial)?;
                 if last.rows() >= rows {
                     batches.push(Merged::default());
                 }
@@ -101,18 +102,18 @@ fn batches(heartbeats: u64) -> Result<Vec<Merged>> {
         })?;
         failed.map_or(Ok(()), Err)?;
     }
-    Ok(batches)
+    Ok(batches.into_iter().map(Merged::ordered).collect())
 }
 
 /// Nothing but the upserts, a transaction a batch: their rows, and the time without making the parameters.
-async fn floor(client: &mut Client, batches: &[Merged]) -> Result<(u64, f64)> {
+async fn floor(client: &mut Client, batches: &[Ordered]) -> Result<(u64, f64)> {
     let (mut rows, mut took) = (0, Duration::ZERO);
     for batch in batches {
-        let mut tables: Vec<&MergedTable> = batch.tables().collect();
-        tables.sort_unstable_by_key(|table| upsert::write_order(&table.name));
+        let mut tables: Vec<&(MergedTable, Work)> = batch.tables.iter().collect();
+        tables.sort_unstable_by_key(|(table, _)| upsert::write_order(&table.name));
         let transaction = client.transaction().await?;
-        for table in tables {
-            rows += upsert_all(&transaction, table, &mut took).await?;
+        for (table, work) in tables {
+            rows += upsert_all(&transaction, table, &batch.texts, &work.upserts, &mut took).await?;
         }
         let started = Instant::now();
         transaction.commit().await?;
@@ -121,11 +122,17 @@ async fn floor(client: &mut Client, batches: &[Merged]) -> Result<(u64, f64)> {
     Ok((rows, took.as_secs_f64()))
 }
 
-async fn upsert_all(transaction: &Transaction<'_>, table: &MergedTable, took: &mut Duration) -> Result<u64> {
-    let (statement, work) = (transaction.prepare(&upsert::upsert(table)).await?, table.work());
+async fn upsert_all(
+    transaction: &Transaction<'_>,
+    table: &MergedTable,
+    texts: &Texts,
+    upserts: &[u32],
+    took: &mut Duration,
+) -> Result<u64> {
+    let statement = transaction.prepare(&upsert::upsert(table)).await?;
     let mut rows = 0;
-    for chunk in work.upserts.chunks(sink::caps::ROWS_PER_STATEMENT) {
-        let arrays = upsert::stored_arrays(table, chunk);
+    for chunk in upserts.chunks(sink::caps::ROWS_PER_STATEMENT) {
+        let arrays = upsert::stored_arrays(table, texts, chunk);
         let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
         let started = Instant::now();
         rows += transaction.execute(&statement, &parameters).await?;

@@ -7,8 +7,8 @@ use crate::views::{View, Views};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt32Type};
-use sql::partial::{Kind, Ledger};
-use sql::wire::{Column, Numbers, Partial, Table, Texts};
+use sql::numbers::Numbers;
+use sql::partial::{Column, Kind, Ledger, Partial, Table, Texts};
 use std::ops::Range;
 
 /// An epoch that has ended: the offset range `[from, to)` of one partition.

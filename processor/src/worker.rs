@@ -14,7 +14,7 @@ use futures::FutureExt;
 use playback::record::TICK;
 use service::{Component, Stop, TaskError};
 use sql::codec::Encoder;
-use sql::wire::Partial;
+use sql::partial::Partial;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

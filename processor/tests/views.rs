@@ -12,7 +12,8 @@ use processor::shard::Shard;
 use processor::views::Views;
 use prost::Message;
 use sql::codec::{Encoder, decode};
-use sql::partial::{Column, Kind, Partial, Role};
+use sql::partial::{Kind, Role};
+use sql::spelt::{Column, Partial, Table};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ async fn run_views(views: &Views, epochs: Vec<ClosedEpoch>, run: Run) -> Vec<Par
     let outputs = views.run(&run).await.unwrap();
     let partials = partials(&epochs, &run, views, &outputs, "test", "f");
     let mut encoder = Encoder::new();
-    partials.iter().map(|partial| decode(&encoder.encode(partial).unwrap()).unwrap()).collect()
+    partials.iter().map(|partial| Partial::from(&decode(&encoder.encode(partial).unwrap()).unwrap())).collect()
 }
 
 /// The value of a column in a row.
@@ -180,7 +181,7 @@ async fn a_view_has_the_same_rows_whether_it_names_texts_or_computes_with_them()
             continue;
         }
         // The site is one more key there: the rows of each epoch add up to the same.
-        let sums = |epochs: &[Vec<sql::partial::Table>]| -> Vec<i64> {
+        let sums = |epochs: &[Vec<Table>]| -> Vec<i64> {
             let sum = |column: &Column| if column.name == "n" { column.integers.iter().sum() } else { 0 };
             epochs.iter().map(|tables| tables.iter().flat_map(|table| &table.columns).map(sum).sum()).collect()
         };

@@ -9,6 +9,9 @@ pub const FLUSH_ROWS: usize = 400_000;
 /// Rows per statement: what PostgreSQL and YugabyteDB both take well (more gained nothing, and holds locks longer).
 pub const ROWS_PER_STATEMENT: usize = 1_000;
 
+/// Statements that are sent before the first of them is answered: what keeps the database busy.
+pub const STATEMENTS_UNDER_WAY: usize = 4;
+
 /// Messages per poll: so many wait in memory for their merge, decoded, and one of a full epoch takes 10 MB then. With 32 the
 /// sink spent most of its time on fresh pages.
 pub const RECORDS_PER_POLL: usize = 4;

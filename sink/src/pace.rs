@@ -19,7 +19,7 @@ impl Pace {
     pub(crate) fn slower(self, batch: &Batch) -> Pace {
         match batch.epochs {
             0 | 1 => Pace { patience: (self.patience * 2).min(caps::LONGEST_TRANSACTION), ..self },
-            _ => Pace { rows: (batch.merged.rows() / 2).max(1), ..self },
+            _ => Pace { rows: (batch.merged.rows / 2).max(1), ..self },
         }
     }
 

@@ -16,7 +16,7 @@ use crate::chain::{Arrival, Chain};
 use crate::database::persistently;
 use crate::pace::Pace;
 use crate::progress::{self, Change, Changes, FromProgress, Progress};
-use crate::transaction::{Batch, Outcome, Range};
+use crate::transaction::{Batch, Gathered, Outcome, Range};
 use crate::writing::Writing;
 use crate::{Settings, SinkError, caps, meters};
 
@@ -75,7 +75,7 @@ impl Sink {
             changes,
             chains: BTreeMap::new(),
             ready: VecDeque::new(),
-            batch: Batch::default(),
+            gathered: Gathered::default(),
             writing: None,
             due: None,
             leaving: false,
@@ -111,7 +111,7 @@ impl Sink {
             }
         }
         self.write()?;
-        self.settle()
+        self.settle().map(drop)
     }
 
     /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that
@@ -149,16 +149,16 @@ impl Sink {
         Ok(is_stuck)
     }
 
-    /// Begins to write the batch, if there is one, as soon as the one before it is written.
+    /// Begins to write what is gathered, if there is something, as soon as the batch before it is written; meanwhile it is put
+    /// in order.
     fn write(&mut self) -> Result<(), SinkError> {
-        self.settle()?;
-        if self.state.batch.ranges.is_empty() {
-            return Ok(());
-        }
         self.state.place_positions();
-        let batch = std::mem::take(&mut self.state.batch);
+        let batch = Batch::from(std::mem::take(&mut self.state.gathered));
         self.state.due = None;
         self.state.leaving = false;
+        if !self.settle()? || batch.ranges.is_empty() {
+            return Ok(());
+        }
         let pipeline = self.state.settings.pipeline.clone();
         let (pool, database, stop) = (self.pool.clone(), self.database.clone(), self.stop.clone());
         let patience = self.state.pace.patience;
@@ -166,40 +166,41 @@ impl Sink {
         Ok(())
     }
 
-    /// Waits for the batch that is being written; starts over from `progress` when it is not in the tables, or nobody knows.
-    fn settle(&mut self) -> Result<(), SinkError> {
-        let Some(writing) = self.state.writing.take() else { return Ok(()) };
+    /// Waits for the batch that is being written. False: it is not in the tables, or nobody knows; all starts over from
+    /// `progress`, and what was gathered behind it would begin behind what is lost.
+    fn settle(&mut self) -> Result<bool, SinkError> {
+        let Some(writing) = self.state.writing.take() else { return Ok(true) };
         let pace = self.state.pace;
         let (batch, took, outcome) = writing.end(&self.runtime)?;
         match outcome {
             None => {
-                self.state.forget_gathered(); // it would begin behind what is lost here
-                return Ok(());
+                self.state.forget_gathered();
+                return Ok(false);
             }
             Some(Outcome::TimedOut) => {
                 counter!(meters::TRANSACTIONS, "outcome" => "timed_out").increment(1);
                 self.state.pace = pace.slower(&batch);
-                let (rows, next) = (batch.merged.rows(), self.state.pace);
+                let (rows, next) = (batch.merged.rows, self.state.pace);
                 tracing::warn!(
                     rows,
                     ?next,
                     "a transaction took too long; starting over from progress with a smaller one"
                 );
-                return self.rebuild();
+                return self.rebuild().map(|()| false);
             }
             Some(Outcome::Outrun) => {
                 counter!(meters::TRANSACTIONS, "outcome" => "outrun").increment(1);
                 tracing::info!(partitions = batch.ranges.len(), "another sink was faster; starting over from progress");
-                return self.rebuild();
+                return self.rebuild().map(|()| false);
             }
             Some(Outcome::Committed) => {}
         }
         self.state.pace = pace.faster(self.state.settings.flush_rows, self.patience);
         counter!(meters::TRANSACTIONS, "outcome" => "committed").increment(1);
-        counter!(meters::ROWS).increment(batch.merged.rows() as u64);
+        counter!(meters::ROWS).increment(batch.merged.rows as u64);
         histogram!(meters::WRITE_SECONDS).record(took.as_secs_f64());
         self.note_written(&batch);
-        Ok(())
+        Ok(true)
     }
 
     /// Tells lag monitors how far the tables are.
@@ -244,13 +245,13 @@ struct State {
     /// Epochs whose turn it is, with their partitions; empty before each poll.
     ready: VecDeque<(u32, Arrival)>,
     /// What is gathered.
-    batch: Batch,
-    /// What is being written meanwhile; the batch goes on behind it.
+    gathered: Gathered,
+    /// What is being written meanwhile; what is gathered goes on behind it.
     writing: Option<Writing>,
     pace: Pace,
-    /// When the batch must be written.
+    /// When what is gathered must be written.
     due: Option<Instant>,
-    /// Whether the batch holds a partition that was taken away: written at once, for whoever has it now.
+    /// Whether a partition is gathered that was taken away: written at once, for whoever has it now.
     leaving: bool,
 }
 
@@ -282,16 +283,16 @@ impl State {
         let Arrival { offset, partial, .. } = arrival;
         let (from, to, clock) = (partial.from, partial.to, partial.clock);
         let ledger = partial.ledger.expect("the codec refuses a partial without a ledger");
-        let merged = self.batch.merged.add(partial.tables);
+        let merged = self.gathered.merged.add(&partial);
         merged.map_err(|source| SinkError::Merge { partition, offset, source })?;
         let fingerprint = partial.fingerprint;
         let range = Range { from, to, clock, fingerprint, partials_offset: offset + 1, ledger };
-        self.batch
+        self.gathered
             .ranges
             .entry(partition)
             .and_modify(|merged| *merged = Range { from: merged.from, ..range.clone() })
             .or_insert(range);
-        self.batch.epochs += 1;
+        self.gathered.epochs += 1;
         counter!(meters::EPOCHS).increment(1);
         self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(self.settings.flush_ms));
         Ok(())
@@ -306,7 +307,7 @@ impl State {
                 Change::Revoked(partition) => {
                     self.chains.remove(&partition);
                     self.ready.retain(|(of, _)| *of != partition); // whoever has it now reads them
-                    self.leaving |= self.batch.ranges.contains_key(&partition);
+                    self.leaving |= self.gathered.ranges.contains_key(&partition);
                 }
             }
         }
@@ -314,7 +315,7 @@ impl State {
 
     /// Drops what is merged or waits for it.
     fn forget_gathered(&mut self) {
-        self.batch = Batch::default();
+        self.gathered = Gathered::default();
         self.ready.clear();
         self.due = None;
         self.leaving = false;
@@ -324,15 +325,15 @@ impl State {
     /// somebody else have written meanwhile, the guard finds it, and all starts over.
     fn assign(&mut self, row: Progress) {
         let Progress { partition, next_offset, fingerprint, partials_offset } = row;
-        let gathered = self.batch.ranges.get(&partition);
+        let gathered = self.gathered.ranges.get(&partition);
         let range = gathered.or_else(|| self.writing.as_ref()?.batch().ranges.get(&partition));
         let next = range.map_or(next_offset, |range| range.to);
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 
-    /// Notes for each partition of the batch where it would be read on.
+    /// Notes for each partition that is gathered where it would be read on.
     fn place_positions(&mut self) {
-        for (partition, range) in &mut self.batch.ranges {
+        for (partition, range) in &mut self.gathered.ranges {
             if let Some(chain) = self.chains.get(partition) {
                 let ready = self.ready.iter().filter(|(of, _)| of == partition).map(|(_, arrival)| arrival.offset);
                 range.partials_offset = ready.fold(chain.resume_at(), u64::min);
@@ -345,7 +346,7 @@ impl State {
     }
 
     fn is_full(&self) -> bool {
-        self.batch.merged.rows() >= self.pace.rows
+        self.gathered.merged.rows() >= self.pace.rows
     }
 
     /// How long a poll may wait.

@@ -4,7 +4,8 @@
 
 use super::*;
 use bytes::Bytes;
-use sql::partial::{Column, Kind, Ledger, Partial, Role, Table};
+use sql::partial::{Kind, Ledger, Role};
+use sql::spelt::{Column, Partial, Table};
 use sql::testing::TestDatabase;
 use topic::{Outgoing, TopicSpec};
 
@@ -14,18 +15,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Epoch `from` of partition 0, with rows of its own.
 fn epoch(from: u64) -> Partial {
-    let column = |name: &str, role: Role, kind: Kind| Column {
-        name: name.into(),
-        role: role as i32,
-        kind: kind as i32,
-        ..Column::default()
-    };
     let minutes = (0..ROWS).map(|row| 60_000 * (from.cast_signed() * ROWS as i64 + row as i64)).collect();
     let columns = vec![
-        Column { texts: vec!["default".into(); ROWS], ..column("site", Role::Key, Kind::Text) },
-        Column { integers: minutes, ..column("minute", Role::Key, Kind::Timestamp) },
-        Column { texts: vec!["credited".into(); ROWS], ..column("disposition", Role::Key, Kind::Text) },
-        Column { integers: vec![1; ROWS], ..column("heartbeats", Role::Sum, Kind::Integer) },
+        Column::texts("site", Role::Key, vec!["default"; ROWS]),
+        Column::integers("minute", Role::Key, Kind::Timestamp, minutes),
+        Column::texts("disposition", Role::Key, vec!["credited"; ROWS]),
+        Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![1; ROWS]),
     ];
     Partial {
         pipeline: "default".into(),
@@ -63,8 +58,7 @@ impl Bed {
         let (name, max_message_bytes) = ("partials".to_owned(), 1 << 20);
         let spec = TopicSpec { name, partitions: 1, replication: 1, retention_ms: -1, max_message_bytes };
         log.create_topic(&spec).await.unwrap();
-        let message =
-            |from: &u64| Outgoing { partition: 0, key: Bytes::new(), value: sql::codec::encode(&epoch(*from)).into() };
+        let message = |from: &u64| Outgoing { partition: 0, key: Bytes::new(), value: epoch(*from).encode().into() };
         let messages: Vec<_> = epochs.iter().map(message).collect();
         log.producer(Duration::ZERO).unwrap().append("partials", &messages).await.unwrap();
         Bed { database, client, log, _dir: dir, epochs: epochs.len() }

@@ -2,28 +2,50 @@
 //! begins to where it ends: whoever comes second finds no row and writes nothing.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Poll;
 use std::time::Duration;
 
 use deadpool_postgres::{Pool, Transaction};
+use futures::poll;
 use service::{Component, Stop};
 use sql::partial::Ledger;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, NoTls};
+use tokio_postgres::{CancelToken, NoTls, Statement};
 
 use crate::database::persistently;
-use crate::merge::{Merged, MergedTable};
+use crate::merge::{Merged, Ordered};
+use crate::upsert::write_order;
 use crate::{DatabaseError, caps, progress, upsert};
 
-/// What is written at once.
+/// What will be written at once.
 #[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// By partition.
+    pub(crate) ranges: BTreeMap<u32, Range>,
+    pub(crate) merged: Merged,
+    /// Epochs in it.
+    pub(crate) epochs: usize,
+}
+
+/// What is written at once.
+#[derive(Debug)]
 pub(crate) struct Batch {
     /// By partition, which is also the order in which their rows are locked.
     pub(crate) ranges: BTreeMap<u32, Range>,
-    pub(crate) merged: Merged,
+    /// In the order in which tables are written.
+    pub(crate) merged: Ordered,
     /// Epochs in it: one alone cannot be split.
     pub(crate) epochs: usize,
+}
+
+impl From<Gathered> for Batch {
+    fn from(Gathered { ranges, merged, epochs }: Gathered) -> Batch {
+        let mut merged = merged.ordered();
+        merged.tables.sort_unstable_by(|(one, _), (other, _)| write_order(&one.name).cmp(&write_order(&other.name)));
+        Batch { ranges, merged, epochs }
+    }
 }
 
 /// Epochs of one partition, end to end.
@@ -112,11 +134,7 @@ async fn attempt(
             return Ok(Outcome::Outrun);
         }
     }
-    let mut tables: Vec<&MergedTable> = batch.merged.tables().collect();
-    tables.sort_unstable_by_key(|table| upsert::write_order(&table.name));
-    for table in tables {
-        write_table(&transaction, table).await?;
-    }
+    write_rows(&transaction, &batch.merged).await?;
     committing.set(true);
     transaction.commit().await?;
     Ok(Outcome::Committed)
@@ -150,27 +168,45 @@ async fn advance(
     Ok(transaction.execute(&statement, &parameters).await? == 1)
 }
 
-async fn write_table(transaction: &Transaction<'_>, table: &MergedTable) -> Result<(), DatabaseError> {
-    let work = table.work();
-    let upsert = upsert::upsert(table);
-    for rows in work.upserts.chunks(caps::ROWS_PER_STATEMENT) {
-        execute(transaction, &upsert, &upsert::stored_arrays(table, rows)).await?;
-    }
-    for (rows, only_zeros) in [(&work.deletes, false), (&work.shrunk, true)] {
-        let delete = upsert::delete(table, only_zeros);
-        for rows in rows.chunks(caps::ROWS_PER_STATEMENT) {
-            execute(transaction, &delete, &upsert::key_arrays(table, rows)).await?;
+/// Runs the statements in their order, without waiting for the answer to one before the next is sent: the database need not
+/// wait for parameters. The first that fails makes those behind it fail.
+async fn write_rows(transaction: &Transaction<'_>, merged: &Ordered) -> Result<(), DatabaseError> {
+    let mut under_way = VecDeque::new();
+    for (table, work) in &merged.tables {
+        let upsert = upsert::upsert(table);
+        let (delete, delete_zeros) = (upsert::delete(table, false), upsert::delete(table, true));
+        let (stored, keys): (upsert::Arrays<'_>, upsert::Arrays<'_>) = (upsert::stored_arrays, upsert::key_arrays);
+        let steps =
+            [(upsert, &work.upserts, stored), (delete, &work.deletes, keys), (delete_zeros, &work.shrunk, keys)];
+        for (statement, rows, arrays) in steps.into_iter().filter(|(_, rows, _)| !rows.is_empty()) {
+            let statement = transaction.prepare_cached(&statement).await?;
+            for rows in rows.chunks(caps::ROWS_PER_STATEMENT) {
+                if under_way.len() == caps::STATEMENTS_UNDER_WAY
+                    && let Some(first) = under_way.pop_front()
+                {
+                    first.await?;
+                }
+                let mut execution =
+                    Box::pin(execute(transaction, statement.clone(), arrays(table, &merged.texts, rows)));
+                // The first poll sends it.
+                match poll!(&mut execution) {
+                    Poll::Ready(done) => done?,
+                    Poll::Pending => under_way.push_back(execution),
+                }
+            }
         }
+    }
+    for execution in under_way {
+        execution.await?;
     }
     Ok(())
 }
 
 async fn execute(
     transaction: &Transaction<'_>,
-    statement: &str,
-    arrays: &[upsert::Array<'_>],
+    statement: Statement,
+    arrays: Vec<upsert::Array<'_>>,
 ) -> Result<(), DatabaseError> {
-    let statement = transaction.prepare_cached(statement).await?;
     let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
     transaction.execute(&statement, &parameters).await?;
     Ok(())

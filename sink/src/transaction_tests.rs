@@ -3,7 +3,8 @@
 
 use super::*;
 use service::Readiness;
-use sql::partial::{Column, Kind, Role, Table};
+use sql::partial::{Kind, Role};
+use sql::spelt::{Column, Partial, Table};
 use sql::testing::TestDatabase;
 use std::time::Instant;
 
@@ -11,33 +12,67 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A batch of partition 0 that counts one heartbeat as credited.
 fn batch(from: u64, to: u64) -> Batch {
-    let column = |name: &str, role: Role, kind: Kind| Column {
-        name: name.into(),
-        role: role as i32,
-        kind: kind as i32,
-        ..Column::default()
-    };
+    counting(from, to, 1, 1)
+}
+
+/// A batch of partition 0 that counts `each` heartbeats as credited in each of some minutes.
+fn counting(from: u64, to: u64, minutes: u32, each: i64) -> Batch {
+    let rows = minutes as usize;
     let columns = vec![
-        Column { texts: vec!["default".into()], ..column("site", Role::Key, Kind::Text) },
-        Column { integers: vec![1_764_000_000_000], ..column("minute", Role::Key, Kind::Timestamp) },
-        Column { texts: vec!["credited".into()], ..column("disposition", Role::Key, Kind::Text) },
-        Column { integers: vec![1], ..column("heartbeats", Role::Sum, Kind::Integer) },
+        Column::texts("site", Role::Key, vec!["default"; rows]),
+        Column::integers("minute", Role::Key, Kind::Timestamp, (0..i64::from(minutes)).map(|m| m * 60_000).collect()),
+        Column::texts("disposition", Role::Key, vec!["credited"; rows]),
+        Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![each; rows]),
     ];
-    let mut batch = Batch::default();
-    batch.merged.add(vec![Table { name: "ledger_minutes".into(), rows: 1, columns }]).unwrap();
+    let mut batch = Gathered::default();
+    let tables = vec![Table { name: "ledger_minutes".into(), rows: minutes, columns }];
+    batch.merged.add(&Partial { tables, ..Partial::default() }.pack()).unwrap();
     let ledger = Ledger { credited: to, ..Ledger::default() };
     batch.ranges.insert(0, Range { from, to, clock: 1, fingerprint: "f".into(), partials_offset: to, ledger });
-    batch
+    batch.into()
+}
+
+/// Tables of their own, with a row of `progress` for partition 0.
+struct Bed {
+    client: tokio_postgres::Client,
+    pool: Pool,
+    component: Component,
+    stop: Stop,
+    _database: TestDatabase,
+}
+
+impl Bed {
+    async fn new() -> Bed {
+        let database = TestDatabase::create().await;
+        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        sql::migrate::migrate(&mut client).await.unwrap();
+        let pool = crate::pool(database.url(), 4).unwrap();
+        progress::read(&pool, "main", &[0]).await.unwrap();
+        let (component, stop) = (Readiness::new().component("database"), Stop::new());
+        Bed { client, pool, component, stop, _database: database }
+    }
+
+    async fn write(&self, batch: &Batch, patience: Duration) -> Result<Option<Outcome>, DatabaseError> {
+        write(&self.pool, "main", batch, &self.component, &self.stop, patience).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_to_nothing_are_gone_however_many_statements_that_takes() {
+    let bed = Bed::new().await;
+    let minutes = u32::try_from(2 * caps::STATEMENTS_UNDER_WAY * caps::ROWS_PER_STATEMENT + 1).unwrap();
+    for (batch, expected) in [(counting(0, 1, minutes, 2), 2 * i64::from(minutes)), (counting(1, 2, minutes, -2), 0)] {
+        let outcome = bed.write(&batch, PATIENCE).await.unwrap();
+        assert_eq!(outcome, Some(Outcome::Committed));
+        let sum = "select coalesce(sum(heartbeats), 0)::bigint, count(*) filter (where heartbeats = 0) from watchbeat.ledger_minutes";
+        let found = bed.client.query_one(sum, &[]).await.unwrap();
+        assert_eq!((found.get::<_, i64>(0), found.get::<_, i64>(1)), (expected, 0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_written_only_where_the_tables_end_neither_behind_nor_ahead_of_it_and_once() {
-    let database = TestDatabase::create().await;
-    let mut client = sql::migrate::connect(database.url()).await.unwrap();
-    sql::migrate::migrate(&mut client).await.unwrap();
-    let pool = crate::pool(database.url(), 4).unwrap();
-    let (component, stop) = (Readiness::new().component("database"), Stop::new());
-    progress::read(&pool, "main", &[0]).await.unwrap(); // makes the partition's row
+    let bed = Bed::new().await;
     let steps = [
         (0, 3, Outcome::Committed),
         (5, 9, Outcome::Outrun), // the epoch between is missing
@@ -46,32 +81,36 @@ async fn a_batch_is_written_only_where_the_tables_end_neither_behind_nor_ahead_o
         (3, 5, Outcome::Committed),
     ];
     for (from, to, expected) in steps {
-        let outcome = write(&pool, "main", &batch(from, to), &component, &stop, PATIENCE).await.unwrap();
+        let outcome = bed.write(&batch(from, to), PATIENCE).await.unwrap();
         assert_eq!(outcome, Some(expected), "{from}..{to}");
     }
     let (one, other) = (batch(5, 6), batch(5, 6));
-    let both = tokio::join!(
-        write(&pool, "main", &one, &component, &stop, PATIENCE),
-        write(&pool, "main", &other, &component, &stop, PATIENCE)
-    );
+    let both = tokio::join!(bed.write(&one, PATIENCE), bed.write(&other, PATIENCE));
     let committed = [both.0.unwrap(), both.1.unwrap()].iter().filter(|one| **one == Some(Outcome::Committed)).count();
     assert_eq!(committed, 1, "two sinks write the same range at the same time");
-    let counted = client.query_one("select sum(heartbeats)::bigint from watchbeat.ledger_minutes", &[]).await.unwrap();
+    let counted =
+        bed.client.query_one("select sum(heartbeats)::bigint from watchbeat.ledger_minutes", &[]).await.unwrap();
     assert_eq!(counted.get::<_, i64>(0), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_fails_is_an_error_and_leaves_nothing() {
+    let bed = Bed::new().await;
+    bed.write(&counting(0, 1, 1, i64::MAX), PATIENCE).await.unwrap();
+    // It does not fit a bigint. PostgreSQL answers a COMMIT after a failed statement as if all were well.
+    bed.write(&counting(1, 2, 1, 1), PATIENCE).await.unwrap_err();
+    let found = bed.client.query_one("select next_offset from watchbeat.progress", &[]).await.unwrap();
+    assert_eq!(found.get::<_, i64>(0), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
-    let database = TestDatabase::create().await;
-    let mut client = sql::migrate::connect(database.url()).await.unwrap();
-    sql::migrate::migrate(&mut client).await.unwrap();
-    let pool = crate::pool(database.url(), 1).unwrap();
-    let (component, stop) = (Readiness::new().component("database"), Stop::new());
-    progress::read(&pool, "main", &[0]).await.unwrap(); // makes the partition's row
-    let locking = client.transaction().await.unwrap();
+    let bed = Bed::new().await;
+    let locking = &bed.client;
+    locking.batch_execute("begin").await.unwrap();
     locking.batch_execute("lock table watchbeat.ledger_minutes in exclusive mode").await.unwrap();
     let patience = Duration::from_millis(200);
-    let outcome = write(&pool, "main", &batch(0, 3), &component, &stop, patience).await.unwrap();
+    let outcome = bed.write(&batch(0, 3), patience).await.unwrap();
     assert_eq!(outcome, Some(Outcome::TimedOut));
     // It does not wait any more, though what it waited for is still held; and the row that the guard had moved is free.
     let waiting = "select count(*) from pg_locks where not granted
@@ -82,7 +121,7 @@ async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     locking.batch_execute("update watchbeat.progress set clock = 1").await.unwrap();
-    locking.rollback().await.unwrap();
-    let outcome = write(&pool, "main", &batch(0, 3), &component, &stop, PATIENCE).await.unwrap();
+    locking.batch_execute("rollback").await.unwrap();
+    let outcome = bed.write(&batch(0, 3), PATIENCE).await.unwrap();
     assert_eq!(outcome, Some(Outcome::Committed));
 }

@@ -4,10 +4,11 @@
 use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
+use playback::texts::{TextCode, Texts};
 use sql::partial::{Kind, Role};
 use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
-use crate::merge::{MergedColumn, MergedTable, Values};
+use crate::merge::{MergedColumn, MergedTable};
 
 /// Tables whose rows many partitions write, in the order in which they are written: last, so that their locks are short.
 const HOT_TABLES: [&str; 6] =
@@ -18,6 +19,9 @@ const POSTGRES_EPOCH_MS: i64 = 946_684_800_000;
 
 /// One parameter of a statement: a column's values.
 pub type Array<'a> = Box<dyn ToSql + Sync + 'a>;
+
+/// What makes the parameters of a statement for some rows of a table; the texts are those of the batch.
+pub(crate) type Arrays<'a> = fn(&MergedTable, &'a Texts, &[u32]) -> Vec<Array<'a>>;
 
 /// The place of a table in the one order in which every sink writes them.
 #[must_use]
@@ -50,15 +54,15 @@ pub(crate) fn delete(table: &MergedTable, only_zeros: bool) -> String {
     format!("delete from watchbeat.{name} as t using unnest({arrays}) as k ({names}) where {same}{zeros}")
 }
 
-/// Parameters of [`upsert`] for `rows`.
+/// Parameters of [`upsert`] for `rows`; `texts` are those of the batch.
 #[must_use]
-pub fn stored_arrays<'a>(table: &'a MergedTable, rows: &[u32]) -> Vec<Array<'a>> {
-    stored(table).map(|column| array(column, rows)).collect()
+pub fn stored_arrays<'a>(table: &MergedTable, texts: &'a Texts, rows: &[u32]) -> Vec<Array<'a>> {
+    stored(table).map(|column| array(column, texts, rows)).collect()
 }
 
 /// Parameters of [`delete`] for `rows`.
-pub(crate) fn key_arrays<'a>(table: &'a MergedTable, rows: &[u32]) -> Vec<Array<'a>> {
-    keys(table).map(|column| array(column, rows)).collect()
+pub(crate) fn key_arrays<'a>(table: &MergedTable, texts: &'a Texts, rows: &[u32]) -> Vec<Array<'a>> {
+    keys(table).map(|column| array(column, texts, rows)).collect()
 }
 
 fn stored(table: &MergedTable) -> impl Iterator<Item = &MergedColumn> {
@@ -99,21 +103,16 @@ fn arrays<'a>(columns: impl Iterator<Item = &'a MergedColumn>) -> String {
     join(columns.enumerate().map(array), ", ")
 }
 
-fn array<'a>(column: &'a MergedColumn, rows: &[u32]) -> Array<'a> {
-    let some = |row: &u32| (!column.nulls[*row as usize]).then_some(*row as usize);
-    match &column.values {
-        Values::Integers(values) if column.kind == Kind::Timestamp => {
-            Box::new(rows.iter().map(|row| some(row).map(|row| Millis(values[row]))).collect::<Vec<_>>())
+fn array<'a>(column: &MergedColumn, texts: &'a Texts, rows: &[u32]) -> Array<'a> {
+    let values = rows.iter().map(|row| column.value(*row));
+    match column.kind {
+        Kind::Integer => Box::new(values.collect::<Vec<_>>()),
+        Kind::Timestamp => Box::new(values.map(|value| value.map(Millis)).collect::<Vec<_>>()),
+        Kind::Text => {
+            let text = |code: i64| texts.get(TextCode(code as u32));
+            Box::new(values.map(|value| value.map(text)).collect::<Vec<_>>())
         }
-        Values::Integers(values) => {
-            Box::new(rows.iter().map(|row| some(row).map(|row| values[row])).collect::<Vec<_>>())
-        }
-        Values::Texts(values) => {
-            Box::new(rows.iter().map(|row| some(row).map(|row| values[row].as_str())).collect::<Vec<_>>())
-        }
-        Values::Booleans(values) => {
-            Box::new(rows.iter().map(|row| some(row).map(|row| values[row])).collect::<Vec<_>>())
-        }
+        Kind::Boolean => Box::new(values.map(|value| value.map(|value| value == 1)).collect::<Vec<_>>()),
     }
 }
 

@@ -10,7 +10,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use service::{Readiness, Stop, TaskError};
 use sink::Settings;
-use sql::partial::{Column, Kind, Ledger, Partial, Role, Table};
+use sql::partial::{Kind, Ledger, Role};
+use sql::spelt::{Column, Partial, Table};
 use sql::testing::TestDatabase;
 use tokio_postgres::Client;
 use topic::{Log, Outgoing, Producer, TopicSpec};
@@ -26,18 +27,6 @@ struct Expected {
     hours: BTreeMap<(String, i64), (i64, i64)>,
     segments: BTreeMap<(String, i64), i64>,
     ledger: BTreeMap<String, i64>,
-}
-
-fn column(name: &str, role: Role, kind: Kind) -> Column {
-    Column { name: name.into(), role: role as i32, kind: kind as i32, ..Column::default() }
-}
-
-fn integers(name: &str, role: Role, kind: Kind, integers: Vec<i64>) -> Column {
-    Column { integers, ..column(name, role, kind) }
-}
-
-fn texts(name: &str, role: Role, texts: Vec<String>) -> Column {
-    Column { texts, ..column(name, role, Kind::Text) }
 }
 
 fn same(text: &str, rows: usize) -> Vec<String> {
@@ -61,14 +50,14 @@ fn hours(rng: &mut StdRng, running: &mut BTreeMap<(String, i64), (i64, i64)>, ex
         *sum = (sum.0 + change.0, sum.1 + change.1);
         rows.insert(key, change);
     }
-    let zeros = |name: &str| integers(name, Role::Sum, Kind::Integer, vec![0; rows.len()]);
+    let zeros = |name: &str| Column::integers(name, Role::Sum, Kind::Integer, vec![0; rows.len()]);
     let columns = vec![
-        texts("site", Role::Key, same("default", rows.len())),
-        texts("video_id", Role::Key, rows.keys().map(|key| key.0.clone()).collect()),
-        texts("territory", Role::Key, same("ZZ", rows.len())),
-        integers("hour", Role::Key, Kind::Timestamp, rows.keys().map(|key| key.1).collect()),
-        integers("gross_ms", Role::Sum, Kind::Integer, rows.values().map(|change| change.0).collect()),
-        integers("starts", Role::Sum, Kind::Integer, rows.values().map(|change| change.1).collect()),
+        Column::texts("site", Role::Key, same("default", rows.len())),
+        Column::texts("video_id", Role::Key, rows.keys().map(|key| key.0.clone()).collect()),
+        Column::texts("territory", Role::Key, same("ZZ", rows.len())),
+        Column::integers("hour", Role::Key, Kind::Timestamp, rows.keys().map(|key| key.1).collect()),
+        Column::integers("gross_ms", Role::Sum, Kind::Integer, rows.values().map(|change| change.0).collect()),
+        Column::integers("starts", Role::Sum, Kind::Integer, rows.values().map(|change| change.1).collect()),
         zeros("qualified_ms"),
         zeros("wall_ms"),
         zeros("views"),
@@ -94,23 +83,23 @@ fn segments(rng: &mut StdRng, partition: u32, expected: &mut Expected) -> Table 
         }
     }
     let columns = vec![
-        texts("site", Role::Key, same("default", rows.len())),
-        texts("user_id", Role::Key, same(&user, rows.len())),
-        texts("session_id", Role::Key, same("s", rows.len())),
-        texts("video_id", Role::Key, same("v", rows.len())),
-        integers("from_ms", Role::Key, Kind::Integer, rows.keys().copied().collect()),
-        integers("to_ms", Role::Replace, Kind::Integer, rows.values().map(|row| row.0).collect()),
-        Column { booleans: rows.values().map(|row| row.1).collect(), ..column("op", Role::Op, Kind::Boolean) },
+        Column::texts("site", Role::Key, same("default", rows.len())),
+        Column::texts("user_id", Role::Key, same(&user, rows.len())),
+        Column::texts("session_id", Role::Key, same("s", rows.len())),
+        Column::texts("video_id", Role::Key, same("v", rows.len())),
+        Column::integers("from_ms", Role::Key, Kind::Integer, rows.keys().copied().collect()),
+        Column::integers("to_ms", Role::Replace, Kind::Integer, rows.values().map(|row| row.0).collect()),
+        Column::booleans("op", Role::Op, rows.values().map(|row| row.1).collect()),
     ];
     Table { name: "watch_segments".into(), rows: u32::try_from(rows.len()).unwrap(), columns }
 }
 
 fn ledger(counted: i64) -> Table {
     let columns = vec![
-        texts("site", Role::Key, same("default", 1)),
-        integers("minute", Role::Key, Kind::Timestamp, vec![HOUR_MS]),
-        texts("disposition", Role::Key, same("credited", 1)),
-        integers("heartbeats", Role::Sum, Kind::Integer, vec![counted]),
+        Column::texts("site", Role::Key, same("default", 1)),
+        Column::integers("minute", Role::Key, Kind::Timestamp, vec![HOUR_MS]),
+        Column::texts("disposition", Role::Key, same("credited", 1)),
+        Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![counted]),
     ];
     Table { name: "ledger_minutes".into(), rows: 1, columns }
 }
@@ -191,7 +180,7 @@ impl World {
     }
 
     async fn publish(&self, partial: &Partial) {
-        let value = sql::codec::encode(partial).into();
+        let value = partial.encode().into();
         let record = Outgoing { partition: partial.partition, key: bytes::Bytes::new(), value };
         self.producer.append("partials", &[record]).await.unwrap();
     }

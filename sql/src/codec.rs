@@ -1,14 +1,14 @@
 //! A [`Partial`] as the bytes of a record on `partials`, and back. What comes back keeps the promises of
 //! `partial.proto`, so nothing behind it checks again; whether the tables exist is the database's to say.
 
-use std::io::Read;
-
+use bytes::Bytes;
 use prost::Message;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::get_frame_content_size;
 
 use crate::caps;
-use crate::partial::{Column, Kind, Partial, Role, Table};
-use crate::wire;
+use crate::numbers::Numbers;
+use crate::partial::{Column, Kind, Partial, Role, Table, Texts};
 
 /// Compresses fast rather than small: partials live for days, and the processor pays.
 const ZSTD_LEVEL: i32 = -1;
@@ -94,12 +94,12 @@ impl Encoder {
     }
 
     /// The bytes of `partial`. It is refused if [`decode`] would refuse it: what is published stops a sink for good.
-    pub fn encode(&mut self, partial: &wire::Partial) -> Result<Vec<u8>, CodecError> {
+    pub fn encode(&mut self, partial: &Partial) -> Result<Vec<u8>, CodecError> {
         check(partial)?;
         Ok(self.bytes(partial))
     }
 
-    fn bytes(&mut self, partial: &wire::Partial) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, partial: &Partial) -> Vec<u8> {
         self.plain.clear();
         partial.encode(&mut self.plain).expect("a vector grows as it must");
         self.compressor.compress(&self.plain).expect("compressing from memory into memory cannot fail")
@@ -112,79 +112,22 @@ impl Default for Encoder {
     }
 }
 
-/// The partial in `bytes`, checked: ranges, names, roles, kinds, one value a row in each column, keys not null.
+/// The partial in `bytes`, checked: ranges, names, roles, kinds, one value a row in each column, keys not null, numbers of
+/// texts that are there.
 pub fn decode(bytes: &[u8]) -> Result<Partial, CodecError> {
-    let decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(CodecError::Compression)?;
-    let mut plain = Vec::new();
-    decoder.take(caps::DECOMPRESSED_BYTES + 1).read_to_end(&mut plain).map_err(CodecError::Compression)?;
-    if plain.len() as u64 > caps::DECOMPRESSED_BYTES {
+    let said = get_frame_content_size(bytes).ok().flatten().unwrap_or(caps::DECOMPRESSED_BYTES);
+    if said > caps::DECOMPRESSED_BYTES {
         return Err(CodecError::TooLarge);
     }
-    let partial = wire::Partial::decode(plain.as_slice())?;
+    let plain = zstd::bulk::decompress(bytes, said as usize).map_err(CodecError::Compression)?;
+    let partial = Partial::decode(Bytes::from(plain))?;
     check(&partial)?;
-    unpack(partial)
+    check_values(&partial)?;
+    Ok(partial)
 }
 
-/// A checked message with its values spelt out.
-fn unpack(partial: wire::Partial) -> Result<Partial, CodecError> {
-    let mut start = 0;
-    let mut texts = Vec::with_capacity(partial.texts.lengths.count as usize);
-    for length in partial.texts.lengths.unpack() {
-        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(start)).ok_or(CodecError::Texts)?;
-        texts.push(partial.texts.all.get(start..end).ok_or(CodecError::Texts)?);
-        start = end;
-    }
-    let mut bytes_left = caps::DECOMPRESSED_BYTES;
-    let mut tables = Vec::with_capacity(partial.tables.len());
-    for table in &partial.tables {
-        let columns = table.columns.iter().map(|column| {
-            unpack_column(column, &texts, &mut bytes_left).map_err(|fault| match fault {
-                None => CodecError::TooLarge,
-                Some(fault) => CodecError::Table { table: table.name.clone(), fault },
-            })
-        });
-        tables.push(Table { name: table.name.clone(), rows: table.rows, columns: columns.collect::<Result<_, _>>()? });
-    }
-    let wire::Partial { pipeline, partition, from, to, clock, fingerprint, ledger, .. } = partial;
-    Ok(Partial { pipeline, partition, from, to, clock, fingerprint, ledger, tables })
-}
-
-/// None as fault: the texts come to more than `bytes_left`.
-fn unpack_column(column: &wire::Column, texts: &[&str], bytes_left: &mut u64) -> Result<Column, Option<TableFault>> {
-    let refused = || Some(TableFault::Number(column.name.clone()));
-    let truth = |numbers: &wire::Numbers| {
-        let truths = numbers.unpack().map(|number| match number {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(refused()),
-        });
-        truths.collect::<Result<Vec<_>, _>>()
-    };
-    let mut unpacked = Column { name: column.name.clone(), role: column.role, kind: column.kind, ..Column::default() };
-    if let Some(nulls) = &column.nulls {
-        unpacked.nulls = truth(nulls)?;
-    }
-    match column.kind() {
-        Kind::Integer | Kind::Timestamp => unpacked.integers = column.values.unpack().collect(),
-        Kind::Boolean => unpacked.booleans = truth(&column.values)?,
-        Kind::Text => {
-            unpacked.texts.reserve(column.values.count as usize);
-            for (row, code) in column.values.unpack().enumerate() {
-                if unpacked.nulls.get(row) == Some(&true) {
-                    unpacked.texts.push(String::new());
-                    continue;
-                }
-                let text = usize::try_from(code).ok().and_then(|code| texts.get(code)).ok_or_else(refused)?;
-                *bytes_left = bytes_left.checked_sub(text.len() as u64).ok_or(None)?;
-                unpacked.texts.push((*text).to_owned());
-            }
-        }
-    }
-    Ok(unpacked)
-}
-
-/// Whether `partial` keeps the rules, but for what [`unpack`] sees.
-fn check(partial: &wire::Partial) -> Result<(), CodecError> {
+/// Whether `partial` keeps the rules, but for those of [`check_values`].
+fn check(partial: &Partial) -> Result<(), CodecError> {
     let values =
         partial.tables.iter().map(|table| u64::from(table.rows) * (2 * table.columns.len() as u64)).sum::<u64>();
     let texts = u64::from(partial.texts.lengths.count);
@@ -209,7 +152,7 @@ fn check(partial: &wire::Partial) -> Result<(), CodecError> {
 }
 
 /// Whether `table` keeps the rules of `partial.proto`.
-pub fn check_table(table: &wire::Table) -> Result<(), TableFault> {
+pub fn check_table(table: &Table) -> Result<(), TableFault> {
     if !is_identifier(&table.name) {
         return Err(TableFault::TableName);
     }
@@ -232,18 +175,18 @@ pub fn check_table(table: &wire::Table) -> Result<(), TableFault> {
     if ops > 1 {
         return Err(TableFault::TwoOps);
     }
-    let adds = |column: &&wire::Column| !matches!(column.role(), Role::Key | Role::Op | Role::Replace);
+    let adds = |column: &&Column| !matches!(column.role(), Role::Key | Role::Op | Role::Replace);
     match table.columns.iter().find(adds) {
         Some(column) if ops > 0 => Err(TableFault::OpWithSum(column.name.clone())),
         _ => Ok(()),
     }
 }
 
-fn check_column(column: &wire::Column, rows: u32) -> Result<Role, TableFault> {
+fn check_column(column: &Column, rows: u32) -> Result<Role, TableFault> {
     let name = || column.name.clone();
     let role = Role::try_from(column.role).map_err(|_| TableFault::Role(name()))?;
     let kind = Kind::try_from(column.kind).map_err(|_| TableFault::Kind(name()))?;
-    let fits = |numbers: &wire::Numbers| numbers.is_whole() && numbers.count == rows;
+    let fits = |numbers: &Numbers| numbers.is_whole() && numbers.count == rows;
     if !fits(&column.values) || !column.nulls.as_ref().is_none_or(fits) {
         return Err(TableFault::Length(name()));
     }
@@ -262,47 +205,47 @@ fn check_column(column: &wire::Column, rows: u32) -> Result<Role, TableFault> {
     Ok(role)
 }
 
-/// The bytes of a partial that is spelt out, unchecked: for tests, which also want what is refused.
-#[cfg(any(test, feature = "testing"))]
-#[must_use]
-pub fn encode(partial: &Partial) -> Vec<u8> {
-    let mut texts: Vec<String> = Vec::new();
-    let mut text = |text: &String| {
-        texts.push(text.clone());
-        texts.len() as i64 - 1
+/// Whether texts lie where their lengths say, and every number is what its column's kind lets it be.
+fn check_values(partial: &Partial) -> Result<(), CodecError> {
+    let lengths = text_lengths(&partial.texts).ok_or(CodecError::Texts)?;
+    let mut bytes = 0;
+    for table in &partial.tables {
+        for column in &table.columns {
+            let fault = || TableFault::Number(column.name.clone());
+            let checked = check_numbers(column, &lengths).ok_or_else(fault);
+            bytes += checked.map_err(|fault| CodecError::Table { table: table.name.clone(), fault })?;
+        }
+    }
+    // Spelt out they go to the database.
+    if bytes > caps::DECOMPRESSED_BYTES { Err(CodecError::TooLarge) } else { Ok(()) }
+}
+
+/// Bytes of each text; `None` if there is one that does not lie within them all.
+fn text_lengths(texts: &Texts) -> Option<Vec<u64>> {
+    let mut end = 0_usize;
+    let length = |length: i64| {
+        end = end.checked_add(usize::try_from(length).ok()?)?;
+        texts.all.is_char_boundary(end).then_some(length.cast_unsigned())
     };
-    let truths =
-        |truths: &[bool]| wire::Numbers::pack(&truths.iter().map(|truth| i64::from(*truth)).collect::<Vec<_>>());
-    let mut column = |column: &Column| wire::Column {
-        name: column.name.clone(),
-        role: column.role,
-        kind: column.kind,
-        values: match column.kind() {
-            Kind::Integer | Kind::Timestamp => wire::Numbers::pack(&column.integers),
-            Kind::Text => wire::Numbers::pack(&column.texts.iter().map(&mut text).collect::<Vec<_>>()),
-            Kind::Boolean => truths(&column.booleans),
-        },
-        nulls: (!column.nulls.is_empty()).then(|| truths(&column.nulls)),
-    };
-    let table = |table: &Table| wire::Table {
-        name: table.name.clone(),
-        rows: table.rows,
-        columns: table.columns.iter().map(&mut column).collect(),
-    };
-    let tables = partial.tables.iter().map(table).collect();
-    let lengths: Vec<_> = texts.iter().map(|text| text.len() as i64).collect();
-    let Partial { partition, from, to, clock, ledger, .. } = *partial;
-    Encoder::new().bytes(&wire::Partial {
-        pipeline: partial.pipeline.clone(),
-        fingerprint: partial.fingerprint.clone(),
-        partition,
-        from,
-        to,
-        clock,
-        ledger,
-        tables,
-        texts: wire::Texts { all: texts.concat(), lengths: wire::Numbers::pack(&lengths) },
-    })
+    texts.lengths.unpack().map(length).collect()
+}
+
+/// Bytes of a column's texts, each as often as a row names it; `None` if a number is none of a text, or no truth value.
+fn check_numbers(column: &Column, lengths: &[u64]) -> Option<u64> {
+    let are_truths = |numbers: &Numbers| numbers.unpack().all(|number| matches!(number, 0 | 1));
+    if !column.nulls.as_ref().is_none_or(are_truths) {
+        return None;
+    }
+    let length = |number: i64| lengths.get(usize::try_from(number).ok()?).copied();
+    match (column.kind(), &column.nulls) {
+        (Kind::Integer | Kind::Timestamp, _) => Some(0),
+        (Kind::Boolean, _) => are_truths(&column.values).then_some(0),
+        (Kind::Text, None) => column.values.unpack().map(length).sum(),
+        (Kind::Text, Some(nulls)) => {
+            let values = column.values.unpack().zip(nulls.unpack());
+            values.map(|(number, null)| if null == 1 { Some(0) } else { length(number) }).sum()
+        }
+    }
 }
 
 /// Lower-case letters, digits and underscores: needs no quotes, and cannot be anything but a name.

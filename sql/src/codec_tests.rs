@@ -1,12 +1,9 @@
 //! The codec takes what it has made, and refuses everything that would break the sink.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
-use crate::partial::Ledger;
-
-fn column(name: &str, role: Role, kind: Kind) -> Column {
-    Column { name: name.into(), role: role as i32, kind: kind as i32, ..Column::default() }
-}
+use super::{CodecError, Encoder, caps, decode};
+use crate::partial::{Kind, Ledger, Role};
+use crate::spelt::{Column, Partial, Table};
 
 /// Two rows with a key, a sum and a nullable replacement.
 fn partial() -> Partial {
@@ -14,13 +11,9 @@ fn partial() -> Partial {
         name: "watch_sessions".into(),
         rows: 2,
         columns: vec![
-            Column { texts: vec!["a".into(), "b".into()], ..column("site", Role::Key, Kind::Text) },
-            Column { integers: vec![-1, i64::MAX], ..column("gross_ms", Role::Sum, Kind::Integer) },
-            Column {
-                texts: vec!["tv".into(), String::new()],
-                nulls: vec![false, true],
-                ..column("device", Role::Replace, Kind::Text)
-            },
+            Column::texts("site", Role::Key, vec!["a", "b"]),
+            Column::integers("gross_ms", Role::Sum, Kind::Integer, vec![-1, i64::MAX]),
+            Column { nulls: vec![false, true], ..Column::texts("device", Role::Replace, vec!["tv", ""]) },
         ],
     };
     Partial {
@@ -37,7 +30,7 @@ fn partial() -> Partial {
 
 #[test]
 fn a_partial_comes_back_as_it_was() {
-    assert_eq!(decode(&encode(&partial())).unwrap(), partial());
+    assert_eq!(Partial::from(&decode(&partial().encode()).unwrap()), partial());
 }
 
 #[test]
@@ -61,21 +54,49 @@ fn what_breaks_a_rule_is_refused() {
         ("does not suit", |p| p.tables[0].columns[2].role = Role::Sum as i32),
         ("NUL character", |p| p.tables[0].columns[0].texts[0] = "a\0".into()),
         ("counted on", |p| {
-            let op = Column { booleans: vec![true, false], ..column("op", Role::Op, Kind::Boolean) };
-            p.tables[0].columns.push(op);
+            p.tables[0].columns.push(Column::booleans("op", Role::Op, vec![true, false]));
         }),
     ];
     for (expected, breakage) in cases {
         let mut broken = partial();
         breakage(&mut broken);
-        let message = decode(&encode(&broken)).unwrap_err().to_string();
+        let message = decode(&broken.encode()).unwrap_err().to_string();
         assert!(message.contains(expected), "expected {expected:?} in {message:?}");
     }
 }
 
 #[test]
+fn numbers_of_nothing_are_refused() {
+    use crate::numbers::Numbers;
+    use crate::partial::Partial as Packed;
+    type Breakage = fn(&mut Packed);
+    let cases: &[(&str, Breakage)] = &[
+        ("none of a text", |p| p.tables[0].columns[0].values = Numbers::pack(&[0, 4])),
+        ("none of a text", |p| p.tables[0].columns[0].values = Numbers::pack(&[-1, 0])),
+        ("no truth value", |p| p.tables[0].columns[2].nulls = Some(Numbers::pack(&[0, 2]))),
+        ("no truth value", |p| {
+            p.tables[0].columns[1].role = Role::Or as i32;
+            p.tables[0].columns[1].kind = Kind::Boolean as i32;
+        }),
+        ("their lengths", |p| p.texts.lengths = Numbers::pack(&[1, 1, 100, 0])),
+        ("their lengths", |p| p.texts.lengths = Numbers::pack(&[1, -1, 1, 1])),
+        ("their lengths", |p| p.texts = crate::partial::Texts { all: "ä".repeat(4), lengths: Numbers::pack(&[1; 4]) }),
+    ];
+    for (expected, breakage) in cases {
+        let mut broken = partial().pack();
+        breakage(&mut broken);
+        let message = decode(&Encoder::new().bytes(&broken)).unwrap_err().to_string();
+        assert!(message.contains(expected), "expected {expected:?} in {message:?}");
+    }
+    // What stands for a null need not be a text's.
+    let mut nulls = partial().pack();
+    nulls.tables[0].columns[2].values = Numbers::pack(&[2, 99]);
+    decode(&Encoder::new().bytes(&nulls)).unwrap();
+}
+
+#[test]
 fn bytes_that_are_no_partial_are_refused() {
-    let whole = encode(&partial());
+    let whole = partial().encode();
     for cut in 0..whole.len() {
         assert!(decode(&whole[..cut]).is_err(), "the first {cut} bytes were taken");
     }

@@ -4,9 +4,11 @@ pub mod caps;
 pub mod codec;
 pub mod ledger;
 pub mod migrate;
+pub mod numbers;
 pub mod partial;
 pub mod queries;
+#[cfg(any(test, feature = "testing"))]
+pub mod spelt;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod views;
-pub mod wire;

@@ -1,19 +1,82 @@
-//! What one epoch of one partition adds to the tables. How it travels on the topic `partials` is in [`crate::codec`].
+//! The messages of `partial.proto`, written out so that building needs no `protoc`: what one epoch of one partition adds to
+//! the tables. How they become bytes, and what is checked then, is in [`crate::codec`].
 
 use prost::{Enumeration, Message};
 
+use crate::numbers::Numbers;
+
 /// One epoch of one partition.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, PartialEq, Message)]
 #[allow(missing_docs)] // the .proto documents them
 pub struct Partial {
+    #[prost(string, tag = "1")]
     pub pipeline: String,
+    #[prost(uint32, tag = "2")]
     pub partition: u32,
+    #[prost(uint64, tag = "3")]
     pub from: u64,
+    #[prost(uint64, tag = "4")]
     pub to: u64,
+    #[prost(int64, tag = "5")]
     pub clock: i64,
+    #[prost(string, tag = "6")]
     pub fingerprint: String,
+    #[prost(message, optional, tag = "7")]
     pub ledger: Option<Ledger>,
+    #[prost(message, repeated, tag = "8")]
     pub tables: Vec<Table>,
+    #[prost(message, required, tag = "9")]
+    pub texts: Texts,
+}
+
+/// The texts that columns name by number.
+#[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs)]
+pub struct Texts {
+    #[prost(string, tag = "1")]
+    pub all: String,
+    #[prost(message, required, tag = "2")]
+    pub lengths: Numbers,
+}
+
+impl Texts {
+    /// The texts in the order of their numbers; they must lie where their lengths say.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut rest = self.all.as_str();
+        self.lengths.unpack().map(move |length| {
+            let (text, after) = rest.split_at(length as usize);
+            rest = after;
+            text
+        })
+    }
+}
+
+/// The rows one view adds, column by column; at most one row per key.
+#[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs)]
+pub struct Table {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(uint32, tag = "2")]
+    pub rows: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub columns: Vec<Column>,
+}
+
+/// One column of a [`Table`]: as many values as the table has rows.
+#[derive(Clone, PartialEq, Message)]
+#[allow(missing_docs)]
+pub struct Column {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(enumeration = "Role", tag = "2")]
+    pub role: i32,
+    #[prost(enumeration = "Kind", tag = "3")]
+    pub kind: i32,
+    #[prost(message, required, tag = "4")]
+    pub values: Numbers,
+    #[prost(message, optional, tag = "5")]
+    pub nulls: Option<Numbers>,
 }
 
 /// How many records of a partition ended in which way, from the start of the log.
@@ -38,43 +101,6 @@ pub struct Ledger {
     pub late: u64,
     #[prost(uint64, tag = "9")]
     pub ad: u64,
-}
-
-/// The rows one view adds, column by column; at most one row per key.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs)]
-pub struct Table {
-    pub name: String,
-    pub rows: u32,
-    pub columns: Vec<Column>,
-}
-
-/// One column of a [`Table`]: as many values as the table has rows, in the field that [`Kind`] names. The value of a
-/// null is 0, "" or false.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[allow(missing_docs)]
-pub struct Column {
-    pub name: String,
-    pub role: i32,
-    pub kind: i32,
-    pub integers: Vec<i64>,
-    pub texts: Vec<String>,
-    pub booleans: Vec<bool>,
-    pub nulls: Vec<bool>,
-}
-
-impl Column {
-    /// How its values merge; a key, if the number is none of a role.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        Role::try_from(self.role).unwrap_or_default()
-    }
-
-    /// Their type; an integer, if the number is none of a kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        Kind::try_from(self.kind).unwrap_or_default()
-    }
 }
 
 /// How a value meets the one that is in the table.

@@ -1,71 +1,7 @@
-//! The messages of `partial.proto`, written out so that building needs no `protoc`, and how columns lie in them. What they
-//! mean is in [`crate::partial`], how they become bytes in [`crate::codec`].
+//! Columns of integers as bytes.
 
+use bytes::Bytes;
 use prost::Message;
-
-use crate::partial::Ledger;
-
-/// One epoch of one partition; the fields are those of `partial.proto`.
-#[derive(Clone, PartialEq, Message)]
-#[allow(missing_docs)] // the .proto documents them
-pub struct Partial {
-    #[prost(string, tag = "1")]
-    pub pipeline: String,
-    #[prost(uint32, tag = "2")]
-    pub partition: u32,
-    #[prost(uint64, tag = "3")]
-    pub from: u64,
-    #[prost(uint64, tag = "4")]
-    pub to: u64,
-    #[prost(int64, tag = "5")]
-    pub clock: i64,
-    #[prost(string, tag = "6")]
-    pub fingerprint: String,
-    #[prost(message, optional, tag = "7")]
-    pub ledger: Option<Ledger>,
-    #[prost(message, repeated, tag = "8")]
-    pub tables: Vec<Table>,
-    #[prost(message, required, tag = "9")]
-    pub texts: Texts,
-}
-
-/// The texts that columns name by number.
-#[derive(Clone, PartialEq, Message)]
-#[allow(missing_docs)]
-pub struct Texts {
-    #[prost(string, tag = "1")]
-    pub all: String,
-    #[prost(message, required, tag = "2")]
-    pub lengths: Numbers,
-}
-
-/// The rows one view adds.
-#[derive(Clone, PartialEq, Message)]
-#[allow(missing_docs)]
-pub struct Table {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(uint32, tag = "2")]
-    pub rows: u32,
-    #[prost(message, repeated, tag = "3")]
-    pub columns: Vec<Column>,
-}
-
-/// One column of them.
-#[derive(Clone, PartialEq, Message)]
-#[allow(missing_docs)]
-pub struct Column {
-    #[prost(string, tag = "1")]
-    pub name: String,
-    #[prost(enumeration = "crate::partial::Role", tag = "2")]
-    pub role: i32,
-    #[prost(enumeration = "crate::partial::Kind", tag = "3")]
-    pub kind: i32,
-    #[prost(message, required, tag = "4")]
-    pub values: Numbers,
-    #[prost(message, optional, tag = "5")]
-    pub nulls: Option<Numbers>,
-}
 
 /// Numbers that lie close together: the least of them, and how far each is above it, in as few bytes as the farthest
 /// needs. A column that says the same in every row takes no bytes a row.
@@ -78,8 +14,8 @@ pub struct Numbers {
     pub least: i64,
     #[prost(uint32, tag = "3")]
     pub width: u32,
-    #[prost(bytes = "vec", tag = "4")]
-    pub above: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub above: Bytes,
 }
 
 impl Numbers {
@@ -106,7 +42,7 @@ impl Numbers {
             7 => above::<7>(numbers, least),
             _ => above::<8>(numbers, least),
         };
-        Numbers { count, least, width, above }
+        Numbers { count, least, width, above: above.into() }
     }
 
     /// Whether they are as many as they say.
@@ -116,12 +52,16 @@ impl Numbers {
     }
 
     /// The numbers, which must be whole.
-    pub fn unpack(&self) -> impl Iterator<Item = i64> + '_ {
+    pub fn unpack(&self) -> impl ExactSizeIterator<Item = i64> + '_ {
         let width = self.width as usize;
+        let mask = u64::MAX.checked_shr(u64::BITS - 8 * self.width).unwrap_or(0);
         (0..self.count as usize).map(move |index| {
-            let mut bytes = [0; 8];
-            bytes[..width].copy_from_slice(&self.above[index * width..][..width]);
-            self.least.wrapping_add(u64::from_le_bytes(bytes).cast_signed())
+            let bytes = &self.above[index * width..];
+            let above = match bytes.first_chunk() {
+                Some(eight) => u64::from_le_bytes(*eight) & mask,
+                None => bytes[..width].iter().rev().fold(0, |above, byte| above << 8 | u64::from(*byte)),
+            };
+            self.least.wrapping_add(above.cast_signed())
         })
     }
 }
