@@ -3,6 +3,8 @@
 
 use crate::heartbeat::Played;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::num::NonZero;
 
 /// Jitter allowed on top of the speed limit; ms of content.
 pub const SLACK_MS: i64 = 1_000;
@@ -64,23 +66,31 @@ impl Disposition {
     }
 }
 
-/// ISO 3166-1 alpha-2 code of a place.
+/// ISO 3166-1 alpha-2 code of a place: two capital letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Territory(pub [u8; 2]);
+pub struct Territory([NonZero<u8>; 2]);
 
 impl Territory {
     /// Where nobody said.
-    pub const UNKNOWN: Territory = Territory(*b"ZZ");
+    pub const UNKNOWN: Territory = Territory([NonZero::new(b'Z').expect("Z is not 0"); 2]);
 
     /// The territory of a two-letter code; none of an empty or malformed one.
     pub fn parse(code: &str) -> Option<Territory> {
-        let bytes: [u8; 2] = code.as_bytes().try_into().ok()?;
-        bytes.iter().all(u8::is_ascii_uppercase).then_some(Territory(bytes))
+        let [first, second]: [u8; 2] = code.as_bytes().try_into().ok()?;
+        let is_code = first.is_ascii_uppercase() && second.is_ascii_uppercase();
+        is_code.then_some(Territory([NonZero::new(first)?, NonZero::new(second)?]))
     }
 
     /// The two letters.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("only ASCII capitals are parsed")
+    pub fn letters(self) -> [u8; 2] {
+        self.0.map(NonZero::get)
+    }
+}
+
+impl fmt::Display for Territory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second] = self.letters().map(char::from);
+        write!(formatter, "{first}{second}")
     }
 }
 
@@ -89,8 +99,8 @@ impl Territory {
 pub struct Credit {
     /// Event time of the report less the wall time; ms since the epoch.
     pub start: i64,
-    /// Event time of the report; ms since the epoch.
-    pub end: i64,
+    /// Wall time that it took; ms.
+    pub wall_ms: u32,
     /// Where the content began; ms.
     pub from_ms: u32,
     /// Where it ended; ms.
@@ -106,8 +116,8 @@ pub struct Playhead {
     pub event_time: i64,
     /// Where the playhead stood; ms of content.
     pub position_ms: u32,
-    /// Speed in thousandths.
-    pub rate: u32,
+    /// Speed in thousandths; one beyond the type, which no gateway lets through, is the greatest.
+    pub rate: u16,
     /// Whether it was a content report in state `playing`.
     pub playing: bool,
 }
@@ -130,7 +140,7 @@ pub fn judge_interval(
         return Err(Disposition::Overrun);
     }
     let wall = wall.min(content * 1_000 / i64::from(rate));
-    Ok(Credit { start: event_time - wall, end: event_time, from_ms: played.from_ms, to_ms: position_ms, territory })
+    Ok(credit(event_time, wall, (played.from_ms, position_ms), territory))
 }
 
 /// Judges a point report against the report before it in sequence.
@@ -150,11 +160,16 @@ pub fn judge_point(
         return Err(Disposition::Gap);
     }
     let rate = i64::from(before.rate);
-    if before.rate > MAX_CREDIT_RATE || content > elapsed * rate / 1_000 + SLACK_MS {
+    if rate > i64::from(MAX_CREDIT_RATE) || content > elapsed * rate / 1_000 + SLACK_MS {
         return Err(Disposition::Idle); // a seek, not play
     }
     let wall = elapsed.min(content * 1_000 / rate);
-    Ok(Credit { start: event_time - wall, end: event_time, from_ms: before.position_ms, to_ms: position_ms, territory })
+    Ok(credit(event_time, wall, (before.position_ms, position_ms), territory))
+}
+
+fn credit(end: i64, wall: i64, (from_ms, to_ms): (u32, u32), territory: Territory) -> Credit {
+    let wall_ms = u32::try_from(wall).expect("it is no longer than what was reported, or than a gap may be");
+    Credit { start: end - wall, wall_ms, from_ms, to_ms, territory }
 }
 
 /// One part of an amount spread over time.
@@ -174,15 +189,15 @@ impl Credit {
         i64::from(self.to_ms) - i64::from(self.from_ms)
     }
 
-    /// Wall time credited; ms.
-    pub fn wall_ms(&self) -> i64 {
-        self.end - self.start
+    /// Event time of the report; ms since the epoch.
+    pub fn end(&self) -> i64 {
+        self.start + i64::from(self.wall_ms)
     }
 
     /// Content and wall time spread in proportion over the steps of `step_ms` that it was played in. The parts add
     /// up exactly, and parts of a finer step add up to those of a multiple of it.
     pub fn parts(&self, step_ms: i64) -> impl Iterator<Item = Part> + use<> {
-        let (start, end, gross, wall) = (self.start, self.end, self.gross_ms(), self.wall_ms());
+        let (start, end, gross, wall) = (self.start, self.end(), self.gross_ms(), i64::from(self.wall_ms));
         let (mut at, mut gross_done, mut first) = (start, 0, true);
         std::iter::from_fn(move || {
             if wall == 0 {

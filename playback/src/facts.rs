@@ -168,7 +168,7 @@ pub struct Facts {
 #[derive(Debug, Clone, Default)]
 struct Known {
     /// Which session of the kernel each key is of.
-    serials: Vec<u64>,
+    serials: Vec<u32>,
     /// The number that each of the kernel's words has among the texts, if it has one.
     words: Vec<Option<TextCode>>,
 }
@@ -183,7 +183,7 @@ impl Eq for Known {}
 
 impl Facts {
     /// Number of the key of the kernel's session `serial`; `last` is the number it had last, here or elsewhere.
-    pub(crate) fn session(&mut self, last: u32, serial: u64, key: impl FnOnce(&mut Facts) -> SessionKey) -> u32 {
+    pub(crate) fn session(&mut self, last: u32, serial: u32, key: impl FnOnce(&mut Facts) -> SessionKey) -> u32 {
         if self.known.serials.get(last as usize) == Some(&serial) {
             return last;
         }

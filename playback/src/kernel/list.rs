@@ -1,12 +1,14 @@
 //! A list of entries that are found by key: searched while it is short, as nearly all are, by an index when it is long. So
-//! one user with many sessions costs no more per record than others do. The index is no part of the state.
+//! one user with many sessions costs no more per record than others do. The index is no part of the state. A single entry,
+//! which most lists have, lies in the list itself.
 
 use crate::texts::TextCode as Word;
 use rustc_hash::{FxHashMap, FxHasher};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 use std::hash::Hasher;
 use std::ops::{Deref, DerefMut};
+use std::slice;
 
 /// A list up to this long is searched faster than an index.
 pub(super) const SHORT: usize = 16;
@@ -22,12 +24,18 @@ pub(super) trait Entry {
 pub(super) struct Key(FxHasher);
 
 /// Entries, and where they are once there are many.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct List<T> {
+#[derive(Debug, Clone, Default)]
+pub(super) enum List<T> {
+    #[default]
+    Empty,
+    One(T),
+    Many(Box<Many<T>>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Many<T> {
     entries: Vec<T>,
-    #[serde(skip)]
-    index: Option<Box<Index>>,
+    index: Index,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -53,10 +61,45 @@ impl Key {
 impl<T: Entry> List<T> {
     /// Number of the entry that `is_it`, whose key `feed` tells.
     pub(super) fn find(&mut self, feed: impl FnOnce(&mut Key), is_it: impl Fn(&T) -> bool) -> Option<usize> {
-        if self.entries.len() <= SHORT {
-            return self.entries.iter().position(is_it);
+        match self {
+            List::Many(many) if many.entries.len() > SHORT => many.find(feed, is_it),
+            short => short.iter().position(is_it),
         }
-        let index = self.index.get_or_insert_default();
+    }
+
+    /// Adds an entry behind the others; its number is that of the last.
+    pub(super) fn push(&mut self, entry: T) -> usize {
+        if let List::Many(many) = self {
+            many.push(entry);
+        } else {
+            *self = match std::mem::take(self) {
+                List::One(first) => List::from(vec![first, entry]),
+                _ => List::One(entry),
+            };
+        }
+        self.len() - 1
+    }
+
+    /// Keeps the entries that `is_kept`; says whether others went.
+    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&T) -> bool) -> bool {
+        let before = self.len();
+        match self {
+            List::Many(many) => {
+                many.entries.retain(is_kept);
+                if many.entries.len() < before {
+                    *self = List::from(std::mem::take(&mut many.entries)); // the others have other numbers now
+                }
+            }
+            List::One(entry) if !is_kept(entry) => *self = List::Empty,
+            _ => {}
+        }
+        self.len() < before
+    }
+}
+
+impl<T: Entry> Many<T> {
+    fn find(&mut self, feed: impl FnOnce(&mut Key), is_it: impl Fn(&T) -> bool) -> Option<usize> {
+        let index = &mut self.index;
         while let Some(entry) = self.entries.get(index.entries) {
             let number = u32::try_from(index.entries).expect("memory ends before a list has 2^32 entries");
             index.by_hash.entry(hash(|key| entry.feed(key))).or_default().push(number);
@@ -65,33 +108,28 @@ impl<T: Entry> List<T> {
         let numbers = index.by_hash.get(&hash(feed))?;
         numbers.iter().map(|number| *number as usize).find(|number| is_it(&self.entries[*number]))
     }
+}
 
-    /// Adds an entry behind the others; its number is that of the last. Most lists have one entry and stay so: they take
-    /// the memory of one.
-    pub(super) fn push(&mut self, entry: T) -> usize {
+impl<T> Many<T> {
+    /// Few lists become long: they take no more memory than they need until they are.
+    fn push(&mut self, entry: T) {
         if self.entries.len() < 4 {
             self.entries.reserve_exact(1);
         }
         self.entries.push(entry);
-        self.entries.len() - 1
     }
 
-    /// Keeps the entries that `is_kept`; says whether others went.
-    pub(super) fn retain(&mut self, is_kept: impl FnMut(&T) -> bool) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(is_kept);
-        let some_went = self.entries.len() < before;
-        if some_went {
-            self.index = None; // the others have other numbers now
-        }
-        some_went
+    fn of(entries: Vec<T>) -> Many<T> {
+        Many { entries, index: Index::default() }
     }
 }
 
 impl<T> List<T> {
     /// To be called when the keys of entries have changed.
     pub(super) fn rekeyed(&mut self) {
-        self.index = None;
+        if let List::Many(many) = self {
+            many.index = Index::default();
+        }
     }
 }
 
@@ -101,9 +139,12 @@ fn hash(feed: impl FnOnce(&mut Key)) -> u64 {
     key.0.finish()
 }
 
-impl<T> Default for List<T> {
-    fn default() -> List<T> {
-        List { entries: Vec::new(), index: None }
+impl<T> From<Vec<T>> for List<T> {
+    fn from(mut entries: Vec<T>) -> List<T> {
+        match entries.len() {
+            0 | 1 => entries.pop().map_or(List::Empty, List::One),
+            _ => List::Many(Box::new(Many::of(entries))),
+        }
     }
 }
 
@@ -111,12 +152,33 @@ impl<T> Deref for List<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &self.entries
+        match self {
+            List::Empty => &[],
+            List::One(entry) => slice::from_ref(entry),
+            List::Many(many) => &many.entries,
+        }
     }
 }
 
 impl<T> DerefMut for List<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.entries
+        match self {
+            List::Empty => &mut [],
+            List::One(entry) => slice::from_mut(entry),
+            List::Many(many) => &mut many.entries,
+        }
+    }
+}
+
+/// As its entries, in their order.
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List<T>, D::Error> {
+        Vec::deserialize(deserializer).map(List::from)
     }
 }

@@ -4,6 +4,7 @@
 //! State is a pure function of the records, their log times and [`Parameters`]; so are the facts, however the log
 //! is cut. Nothing here reads a clock: time is what [`Kernel::advance`] was told.
 
+mod id;
 mod impressions;
 mod list;
 mod sequence;
@@ -22,7 +23,7 @@ use std::collections::VecDeque;
 use user::{Owner, Users};
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 4;
+pub const KERNEL_VERSION: u32 = 5;
 
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
@@ -68,8 +69,8 @@ pub struct Kernel {
     deadlines: VecDeque<Deadline>,
     /// Texts that many users share: sites, titles, devices, ad lines.
     words: Texts,
-    /// Sessions begun so far.
-    serials: u64,
+    /// Sessions begun so far, modulo 2^32.
+    serials: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! One session: its sums, its union, and the facts that each change of them puts out.
 
+use super::id::Id;
 use super::list::{Entry, Key};
 use super::sequence::{Sequence, Waiting};
 use super::user::Owner;
@@ -9,6 +10,7 @@ use crate::intervals::Intervals;
 use crate::record::Record;
 use crate::texts::{TextCode as Word, Texts};
 use serde::{Deserialize, Serialize};
+use std::num::NonZero;
 
 pub(super) const MINUTE_MS: i64 = 60_000;
 
@@ -18,10 +20,10 @@ type Label<T> = Option<(u32, T)>;
 /// Everything that is kept of one session key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
-    pub(super) session_id: Box<str>,
+    pub(super) session_id: Id,
     pub(super) video: Word,
-    /// Which of all the sessions of the partition it is.
-    serial: u64,
+    /// Which of all the sessions of the partition it is; no two that meet in an epoch have the same.
+    serial: u32,
     /// Its number among the keys of the facts it was last in.
     #[serde(skip)]
     number: u32,
@@ -33,7 +35,7 @@ pub(super) struct Session {
     covered: Intervals,
     unique_ms: u32,
     /// Smallest length reported; ms.
-    duration_ms: Option<u32>,
+    duration_ms: Option<NonZero<u32>>,
     is_view: bool,
     is_complete: bool,
     /// The earliest credit: where the session's start counts.
@@ -47,8 +49,8 @@ pub(super) struct Session {
     territory: Label<Territory>,
 }
 
-/// Allocators have a size class there, and the next is a quarter more.
-const _: () = assert!(size_of::<Session>() <= 256, "a session takes more memory");
+/// With it a user of one session, which lies within the user, keeps to the 320 bytes of an allocator's class.
+const _: () = assert!(size_of::<Session>() <= 224, "a session takes more memory");
 
 /// What came of accepting a report.
 pub(super) struct Accepted {
@@ -69,12 +71,12 @@ pub(super) struct Beside<'a> {
 
 impl Entry for Session {
     fn feed(&self, key: &mut Key) {
-        key.text(&self.session_id);
+        self.session_id.with_text(|text| key.text(text));
     }
 }
 
 impl Session {
-    pub(super) fn new(session_id: Box<str>, video: Word, serial: u64) -> Session {
+    pub(super) fn new(session_id: Id, video: Word, serial: u32) -> Session {
         Session {
             session_id,
             video,
@@ -98,7 +100,7 @@ impl Session {
 
     /// The session begun anew, as if nothing were known of it.
     pub(super) fn begin_anew(&mut self) {
-        *self = Session::new(std::mem::take(&mut self.session_id), self.video, self.serial);
+        *self = Session::new(self.session_id.clone(), self.video, self.serial);
     }
 
     /// Gives it a number among the keys of `facts`; to be called before it puts out any.
@@ -106,7 +108,7 @@ impl Session {
         self.number = facts.session(self.number, self.serial, |facts| SessionKey {
             site: facts.word(owner.site, words),
             user_id: facts.texts.code(owner.user_id),
-            session_id: facts.texts.code(&self.session_id),
+            session_id: self.session_id.with_text(|text| facts.texts.code(text)),
             video_id: facts.word(self.video, words),
         });
     }
@@ -141,14 +143,14 @@ impl Session {
         let said_territory = Territory::parse(&record.territory);
         keep_least(&mut self.device, record.seq, device);
         keep_least(&mut self.territory, record.seq, said_territory);
-        if record.duration_ms > 0 {
-            self.duration_ms = Some(self.duration_ms.map_or(record.duration_ms, |known| known.min(record.duration_ms)));
+        if let Some(duration_ms) = NonZero::new(record.duration_ms) {
+            self.duration_ms = Some(self.duration_ms.map_or(duration_ms, |known| known.min(duration_ms)));
         }
         let territory = said_territory.unwrap_or(Territory::UNKNOWN);
         let playhead = Playhead {
             event_time: record.event_time,
             position_ms: record.position_ms,
-            rate: record.rate(),
+            rate: u16::try_from(record.rate()).unwrap_or(u16::MAX),
             playing: record.ad.is_none() && record.is_playing(),
         };
         let point = (record.ad.is_none() && record.from_ms.is_none()).then_some(Waiting {
@@ -208,7 +210,7 @@ impl Session {
             heartbeats,
             gross_ms: credit.map_or(0, |credit| credit.gross_ms()),
             unique_ms: i64::from(self.unique_ms - unique_before),
-            wall_ms: credit.map_or(0, |credit| credit.wall_ms()),
+            wall_ms: credit.map_or(0, |credit| i64::from(credit.wall_ms)),
             event_time,
             is_view: self.is_view,
             is_complete: self.is_complete,
@@ -238,7 +240,7 @@ impl Session {
         facts.intervals.push(IntervalFact {
             session: self.number,
             territory: credit.territory,
-            event_time: credit.end,
+            event_time: credit.end(),
             from_ms: credit.from_ms,
             to_ms: credit.to_ms,
         });
@@ -292,11 +294,11 @@ impl Session {
     /// Makes the session a view or complete once it is: the union only grows and the length only shrinks, so it stays.
     fn settle(&mut self, facts: &mut Facts) {
         let Some(first) = self.first else { return };
-        let view_ms = self.duration_ms.map_or(VIEW_MS, |duration| VIEW_MS.min(u64::from(duration) / 2));
+        let view_ms = self.duration_ms.map_or(VIEW_MS, |duration| VIEW_MS.min(u64::from(duration.get()) / 2));
         let unique_ms = u64::from(self.unique_ms);
         let new_view = !self.is_view && unique_ms >= view_ms;
         let new_complete = !self.is_complete
-            && self.duration_ms.is_some_and(|duration| unique_ms * 100 >= u64::from(duration) * COMPLETE_PERCENT);
+            && self.duration_ms.is_some_and(|duration| unique_ms * 100 >= u64::from(duration.get()) * COMPLETE_PERCENT);
         if new_view {
             self.is_view = true;
             for (minute, territory, gross_ms) in std::mem::take(&mut self.unqualified) {

@@ -1,6 +1,7 @@
 //! All that is kept of one user of one site: sessions, resume positions, impressions. The log is keyed by user, so
 //! whatever must meet meets here.
 
+use super::id::Id;
 use super::impressions::Impressions;
 use super::list::{Entry, Key, List};
 use super::session::Session;
@@ -16,12 +17,15 @@ use std::hash::Hasher;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) site: Word,
-    pub(super) user_id: Box<str>,
+    user_id: Id,
     pub(super) sessions: List<Session>,
     titles: List<Title>,
     /// Most users have seen no ad.
     pub(super) impressions: Option<Box<Impressions>>,
 }
+
+/// Most users have one session of one title: all of them is in one piece of memory of an allocator's class.
+const _: () = assert!(size_of::<User>() <= 320, "a user takes more memory");
 
 /// Whose something is.
 #[derive(Debug, Clone, Copy)]
@@ -57,26 +61,26 @@ impl Title {
 
 impl User {
     fn new(site: Word, user_id: &str) -> User {
-        User { site, user_id: user_id.into(), sessions: List::default(), titles: List::default(), impressions: None }
+        User { site, user_id: Id::new(user_id), sessions: List::default(), titles: List::default(), impressions: None }
     }
 
     /// Number of the session of a key, if there is one.
     pub(super) fn find(&mut self, session_id: &str, video: Word) -> Option<usize> {
         self.sessions
-            .find(|key| key.text(session_id), |session| session.video == video && *session.session_id == *session_id)
+            .find(|key| key.text(session_id), |session| session.video == video && session.session_id.is(session_id))
     }
 
     /// Number of the session of a key, which is begun if there is none; one that was silent since before `oldest` is
     /// forgotten and begins anew.
-    pub(super) fn open(&mut self, session_id: &str, video: Word, oldest: i64, serials: &mut u64) -> usize {
+    pub(super) fn open(&mut self, session_id: &str, video: Word, oldest: i64, serials: &mut u32) -> usize {
         if let Some(index) = self.find(session_id, video) {
             if self.sessions[index].last_at < oldest {
                 self.sessions[index].begin_anew();
             }
             return index;
         }
-        *serials += 1;
-        self.sessions.push(Session::new(session_id.into(), video, *serials))
+        *serials = serials.wrapping_add(1);
+        self.sessions.push(Session::new(Id::new(session_id), video, *serials))
     }
 
     /// Takes in the position of a content report of the session of this number. A title whose stamp is before `oldest`
@@ -99,7 +103,7 @@ impl User {
             newest
         } else {
             // Of two sessions at the same moment the one whose name is greater.
-            self.sessions[session].session_id > self.sessions[title.session as usize].session_id
+            self.sessions[session].session_id.is_after(&self.sessions[title.session as usize].session_id)
         };
         let further = record.position_ms > title.furthest_ms;
         if newest {
@@ -205,11 +209,11 @@ impl Users {
 
 impl User {
     fn is(&self, site: Word, user_id: &str) -> bool {
-        self.site == site && *self.user_id == *user_id
+        self.site == site && self.user_id.is(user_id)
     }
 
     fn hash(&self) -> u64 {
-        hash(self.site, &self.user_id)
+        self.user_id.with_text(|user_id| hash(self.site, user_id))
     }
 }
 

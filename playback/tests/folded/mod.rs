@@ -61,7 +61,7 @@ impl Folded {
             session.is_complete |= fact.is_complete;
             session.labels = vec![
                 fact.device.map_or(Cell::Null, |device| text(facts.texts.get(device))),
-                text(fact.territory.as_str()),
+                text(&fact.territory.to_string()),
             ];
         }
         for fact in &facts.segments {
@@ -87,7 +87,7 @@ impl Folded {
     fn add_play(&mut self, facts: &Facts) {
         for fact in &facts.plays {
             let [site, _, _, video] = cells_of(facts, fact.session);
-            let territory = text(fact.territory.as_str());
+            let territory = text(&fact.territory.to_string());
             self.sum(
                 "video_minutes",
                 vec![site.clone(), video.clone(), Cell::Int(fact.minute)],

@@ -4,6 +4,7 @@
 use super::{Columns, NO_TEXT, Values, number};
 use playback::credit::{Disposition, Territory};
 use playback::facts::{DispositionFact, ImpressionFact, IntervalFact, PlayFact, ResumeFact, SegmentFact, SessionFact};
+use std::fmt::{Display, Write};
 
 /// Territories there can be, and dispositions, each with its text's number in the epoch at hand.
 const TERRITORIES: usize = 26 * 26;
@@ -142,18 +143,18 @@ impl<'a> Names<'a> {
     }
 
     fn territory(&mut self, territory: Territory) -> u32 {
-        let [first, second] = territory.0.map(|letter| usize::from(letter - b'A'));
-        self.code(first * 26 + second, territory.as_str())
+        let [first, second] = territory.letters().map(|letter| usize::from(letter - b'A'));
+        self.code(first * 26 + second, &territory)
     }
 
     fn disposition(&mut self, disposition: Disposition) -> u32 {
-        self.code(TERRITORIES + disposition as usize, disposition.as_str())
+        self.code(TERRITORIES + disposition as usize, &disposition.as_str())
     }
 
-    fn code(&mut self, index: usize, text: &str) -> u32 {
+    fn code(&mut self, index: usize, text: &dyn Display) -> u32 {
         if self.codes[index] == NO_TEXT {
             self.codes[index] = number(self.text_ends.len());
-            self.texts.push_str(text);
+            write!(self.texts, "{text}").expect("writing into a String cannot fail");
             self.text_ends.push(number(self.texts.len()));
         }
         self.codes[index]
