@@ -13,6 +13,7 @@ use playback::message::{self, DecodeError};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::io::Read;
 
@@ -20,8 +21,8 @@ use std::io::Read;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // there is one of them at a time, and a box would be an allocation per request
 pub(crate) enum Reports<'a> {
-    /// The one report of a body, parsed already, and its text.
-    Plain(Plain<'a>, &'a str),
+    /// Parsed already, each with its text.
+    Plain(PlainReports<'a>),
     /// What the events of another format say.
     Foreign(Vec<Foreign>),
     /// Texts; of a body with one report per line some may be no JSON.
@@ -30,10 +31,13 @@ pub(crate) enum Reports<'a> {
     Messages(Vec<message::Heartbeat>),
 }
 
+/// Most bodies are one report, and most of the others an array of them.
+type PlainReports<'a> = SmallVec<[(Plain<'a>, &'a str); 1]>;
+
 impl Reports<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Reports::Plain(..) => 1,
+            Reports::Plain(reports) => reports.len(),
             Reports::Foreign(events) => events.len(),
             Reports::Json(texts) => texts.len(),
             Reports::Messages(messages) => messages.len(),
@@ -171,8 +175,8 @@ fn json(body: &[u8]) -> Result<Reports<'_>, Problem> {
     if body.is_empty() {
         return Err(Fault::EmptyBody.into());
     }
-    if let Some(plain) = Plain::parse(body) {
-        return Ok(Reports::Plain(plain, body));
+    if let Some(reports) = plain(body) {
+        return Ok(Reports::Plain(reports));
     }
     let whole = if body.starts_with('[') {
         serde_json::from_str(body).map(|Elements(texts)| texts)
@@ -187,6 +191,26 @@ fn json(body: &[u8]) -> Result<Reports<'_>, Problem> {
         return Err(Fault::TooManyReports.into());
     }
     Ok(Reports::Json(texts))
+}
+
+/// The reports of a body that is one or an array of them, in one pass, when all are plain and not too many.
+fn plain(body: &str) -> Option<PlainReports<'_>> {
+    let Some(elements) = body.strip_prefix('[') else {
+        return Plain::parse(body).map(|report| smallvec![(report, body)]);
+    };
+    let mut reports = PlainReports::new();
+    let mut rest = elements.trim_start_matches(is_json_space);
+    while reports.len() < MAX_REPORTS {
+        let (report, bytes) = Plain::parse_first(rest)?;
+        let (text, behind) = rest.split_at(bytes);
+        reports.push((report, text));
+        let behind = behind.trim_start_matches(is_json_space);
+        match behind.strip_prefix(',') {
+            Some(next) => rest = next.trim_start_matches(is_json_space),
+            None => return (behind == "]").then_some(reports),
+        }
+    }
+    None
 }
 
 /// One report per line, when the body is laid out like that: several lines, at least one of them JSON. A body that

@@ -59,7 +59,11 @@ pub(crate) struct Route<'a> {
 pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     match reports {
-        Reports::Plain(plain, text) => verdict.add(0, plain.check(route.received_at), route, || (*text).into()),
+        Reports::Plain(reports) => {
+            for (index, (report, text)) in reports.iter().enumerate() {
+                verdict.add(index, report.check(route.received_at), route, || (*text).into());
+            }
+        }
         Reports::Foreign(events) => {
             for (index, event) in events.iter().enumerate() {
                 verdict.add_foreign(index, event, route);

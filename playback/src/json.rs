@@ -53,6 +53,16 @@ impl<'a> Plain<'a> {
         if text.starts_with('{') { serde_json::from_str(text).ok() } else { None }
     }
 
+    /// The report that `text` begins with, and the bytes it takes.
+    pub fn parse_first(text: &'a str) -> Option<(Plain<'a>, usize)> {
+        if !text.starts_with('{') {
+            return None;
+        }
+        let mut values = serde_json::Deserializer::from_str(text).into_iter();
+        let plain = values.next()?.ok()?;
+        Some((plain, values.byte_offset()))
+    }
+
     /// Checks the report, received at `received_at` (ms since the epoch).
     pub fn check(&self, received_at: i64) -> Result<Heartbeat, Rejection> {
         Unchecked {

@@ -21,7 +21,7 @@ pub(super) fn json(body: &[u8]) {
         Err(problem) => return told(&problem),
     };
     let texts = match &reports {
-        Reports::Plain(_, text) => vec![*text],
+        Reports::Plain(reports) => reports.iter().map(|(_, text)| *text).collect(),
         Reports::Json(texts) => texts.clone(),
         Reports::Foreign(_) | Reports::Messages(_) => unreachable!("a body of JSON has reports of JSON"),
     };
