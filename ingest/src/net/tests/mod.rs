@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod http;
+mod http2;
 mod limits;
 mod tls;
 mod trust;
