@@ -7,7 +7,7 @@
 
 use crate::account::AccountFile;
 use crate::crowd::{Crowd, Keeping, Part, Sent};
-use crate::limits::{APPEND_RECORDS, APPENDS, MAX_VIEWERS};
+use crate::limits::{APPEND_RECORDS, APPENDS, MAX_VIEWERS, STOPPING};
 use crate::names::Names;
 use crate::pace::{Pace, now_ms};
 use crate::profile::Profile;
@@ -211,13 +211,13 @@ impl Filling {
             }
             self.crowd.wait(sent.device);
             if self.outgoing.len() >= APPEND_RECORDS {
-                self.append(runtime)?;
+                self.append(runtime, stop)?;
                 progress.show_written(pace.elapsed(), self.filled.heartbeats);
             }
         }
-        self.append(runtime)?;
+        self.append(runtime, stop)?;
         for delivery in std::mem::take(&mut self.deliveries) {
-            runtime.block_on(delivery)?;
+            runtime.block_on(acknowledged(delivery, stop))?;
         }
         progress.end();
         self.filled.complete =
@@ -248,7 +248,7 @@ impl Filling {
     }
 
     /// Hands over what has gathered; waits while too much is under way.
-    fn append(&mut self, runtime: &Handle) -> Result<(), LoadError> {
+    fn append(&mut self, runtime: &Handle, stop: &Stop) -> Result<(), LoadError> {
         if self.oldest_ms != i64::MAX && now_ms() - self.oldest_ms > MAX_AGE_MS {
             return Err(LoadError::TooSlow { at_ms: self.oldest_ms });
         }
@@ -258,7 +258,7 @@ impl Filling {
         self.arena.reserve(APPEND_RECORDS * 256);
         while self.deliveries.len() > APPENDS {
             let Some(oldest) = self.deliveries.pop_front() else { break };
-            runtime.block_on(oldest)?;
+            runtime.block_on(acknowledged(oldest, stop))?;
         }
         Ok(())
     }
@@ -277,5 +277,18 @@ impl Filling {
             account,
         };
         file.write(path)
+    }
+}
+
+/// Waits until the log has what it was given; not for long after a stop was requested.
+async fn acknowledged(delivery: Delivery, stop: &Stop) -> Result<(), LoadError> {
+    let given_up = async {
+        stop.requested().await;
+        tokio::time::sleep(STOPPING).await;
+    };
+    tokio::select! {
+        biased;
+        delivered = delivery => Ok(delivered?),
+        () = given_up => Err(LoadError::Unacknowledged),
     }
 }

@@ -35,6 +35,8 @@ pub const MAX_TRIES_STOPPING: u32 = 3;
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Longest pause between tries.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Time for the log to acknowledge what it was given, after a stop was requested.
+pub const STOPPING: Duration = Duration::from_secs(5);
 /// Bytes of an answer.
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// How often the database is asked whether it is complete.

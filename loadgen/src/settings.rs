@@ -175,6 +175,10 @@ pub enum LoadError {
         "the disk of {path} has {free} MB free, the log would take about {needed} MB: make room, or write fewer heartbeats"
     )]
     Disk { path: String, free: u64, needed: u64 },
+    #[error(
+        "stopped, and the log does not acknowledge what it was given: it may hold a part of the day, which nothing accounts for"
+    )]
+    Unacknowledged,
     #[error("writing took so long that reports of {at_ms} would be late: write fewer heartbeats, or to a faster log")]
     TooSlow { at_ms: i64 },
 }
