@@ -33,12 +33,13 @@ fn a_second_signal_ends_the_process_at_once() {
 #[test]
 fn child_process() {
     let Ok(behaviour) = std::env::var(CHILD) else { return };
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
         telemetry::init(true, "info").unwrap();
         let stop = Stop::new();
         let mut tasks = Tasks::new(stop.clone());
         let signals = tokio::spawn(stop_on_signals(stop.clone()));
-        // The runtime has polled the task above, and so listens, once another one it spawned later has run.
+        // On the one thread there is, the task above has its turn now, and listens from then on.
         tokio::task::yield_now().await;
         tasks.spawn("worker", async move {
             stop.requested().await;
