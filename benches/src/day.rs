@@ -14,7 +14,13 @@ use tokio_postgres::Client;
 
 /// A tenth of those of the shipped day.
 const VIEWERS: u64 = 20_000;
-const PARTITIONS: u64 = 8;
+/// As deployed (k8s/). The more there are, the longer is an epoch of so many records, the more it merges, and the less memory
+/// its records touch.
+const PARTITIONS: u64 = 64;
+/// One for each core.
+const PROCESSORS: u64 = 2;
+/// Rows of a transaction of the sink: the more it merges, the less the database has to do, and nobody waits for these.
+const FLUSH_ROWS: u64 = 4_000_000;
 /// How often the progress is looked at.
 const NAP: Duration = Duration::from_millis(100);
 /// Points at the end of the log wait a minute for the report before them.
@@ -33,7 +39,7 @@ pub(crate) async fn run() -> Result<()> {
     let filled = role::told(&[&day[..], &["--account", &account, "--disk", &kafka]].concat())?;
     ensure!(filled["complete"] == true, "the day was not written: {filled}");
     let records = filled["heartbeats"].as_i64().context("heartbeats of the day")?;
-    let replayed = replay(records, setting("PROCESSORS", 1), dir.path()).await?;
+    let replayed = replay(records, setting("PROCESSORS", PROCESSORS), dir.path()).await?;
     let check = role::told(&["loadgen", "verify", &account, "--settle", SETTLE_SECONDS])?;
     let differences = check["differences"].as_array().context("differences of the tables")?;
     let [processors, sink] = [total(&replayed.processors), replayed.sink];
@@ -86,7 +92,8 @@ async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     let started = Instant::now();
     let start = |_| Role::start_anywhere(&["process", "--snapshots", &snapshots]);
     let mut processors = (0..processors).map(start).collect::<Result<Vec<_>>>()?;
-    let mut sink = Role::start_anywhere(&["sink"])?;
+    let flush_rows = setting("WATCHBEAT_FLUSH_ROWS", FLUSH_ROWS).to_string();
+    let mut sink = Role::start_anywhere(&["sink", "--flush-rows", &flush_rows])?;
     while client.query_one(PROGRESS, &[]).await?.get::<_, i64>(0) < records {
         let ended = processors.iter_mut().chain([&mut sink]).map(Role::has_ended).collect::<Result<Vec<_>>>()?;
         ensure!(!ended.contains(&true), "a process ended before the tables held every record");

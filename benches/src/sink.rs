@@ -24,7 +24,7 @@ const EMPTY: &str = "do $$ declare name text; begin
 const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run() -> Result<()> {
-    let heartbeats = setting("HEARTBEATS", 8_000_000);
+    let heartbeats = setting("HEARTBEATS", 24_000_000);
     process(heartbeats).await?;
     let mut client = sql::migrate::connect(&role::database_url()?).await?;
     let (written, sink) = sink(&client, heartbeats).await?;
