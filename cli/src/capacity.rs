@@ -1,6 +1,7 @@
 //! `watchbeat capacity`: how many cores, partitions and bytes a day of viewers takes, from what each heartbeat was measured
 //! to cost.
 
+use crate::output;
 use clap::Args;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -180,15 +181,14 @@ fn tenths(figure: f64) -> f64 {
 }
 
 /// Prints the plan.
-#[allow(clippy::print_stdout)] // it is the output
-pub(crate) fn run(flags: &CapacityFlags) -> ExitCode {
+pub(crate) fn run(flags: &CapacityFlags) -> anyhow::Result<ExitCode> {
     let plan = flags.plan();
     if flags.json {
-        println!("{}", plan.json())
+        output::line(plan.json())?
     } else {
-        println!("{}", plan.table())
+        output::line(plan.table())?
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! what the tables say of them.
 
 use crate::flags::{LogFlags, Topics};
+use crate::output;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use loadgen::{FillSettings, Part, Profile};
@@ -138,7 +139,7 @@ pub(crate) async fn run(flags: LoadFlags) -> anyhow::Result<ExitCode> {
         Some(Step::Verify(flags)) => {
             let settle = Duration::from_secs(flags.settle);
             let check = loadgen::verify(&flags.accounts, &flags.database_url, settle).await?;
-            Ok(print(&check, check.passed()))
+            print(&check, check.passed())
         }
     }
 }
@@ -170,7 +171,7 @@ async fn load(flags: RunFlags) -> anyhow::Result<ExitCode> {
         ..loadgen::Settings::new(flags.target)
     };
     let verdict = loadgen::run(settings, stop()).await?;
-    Ok(print(&verdict, verdict.passed()))
+    print(&verdict, verdict.passed())
 }
 
 async fn fill(flags: FillFlags) -> anyhow::Result<ExitCode> {
@@ -198,7 +199,7 @@ async fn fill(flags: FillFlags) -> anyhow::Result<ExitCode> {
         ..FillSettings::new(topics.heartbeats)
     };
     let filled = loadgen::fill(settings, log, stop()).await?;
-    Ok(print(&filled, filled.complete))
+    print(&filled, filled.complete)
 }
 
 impl CrowdFlags {
@@ -228,8 +229,7 @@ fn stop() -> Stop {
     stop
 }
 
-#[allow(clippy::print_stdout)] // the outcome is the output
-fn print(outcome: &impl std::fmt::Display, passed: bool) -> ExitCode {
-    println!("{outcome}");
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn print(outcome: &impl std::fmt::Display, passed: bool) -> anyhow::Result<ExitCode> {
+    output::line(outcome)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

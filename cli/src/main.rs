@@ -7,6 +7,7 @@ mod dev;
 mod flags;
 mod load;
 mod migrate;
+mod output;
 mod query;
 mod roles;
 mod verify;
@@ -83,7 +84,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Role::Migrate(flags) => migrate::run(flags).await,
             Role::Catalogue(flags) => catalogue::run(flags).await,
             Role::Sql(flags) => query::run(flags).await,
-            Role::Capacity(flags) => Ok(capacity::run(&flags)),
+            Role::Capacity(flags) => capacity::run(&flags),
             Role::Verify(flags) => verify::run(flags).await,
         }
     })

@@ -1,5 +1,6 @@
 //! `watchbeat sql`: asks the database, or checks a view and prints the table it fills.
 
+use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
 use sql::partial::{Kind, Role};
@@ -20,10 +21,9 @@ pub(crate) struct SqlFlags {
     database_url: Option<String>,
 }
 
-#[allow(clippy::print_stdout)] // the answer is the output
 pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
     if let Some(file) = flags.table_of {
-        print!("{}", table_of(&file).await?);
+        output::line(table_of(&file).await?.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let url = flags.database_url.context("--database-url is missing")?;
@@ -33,10 +33,10 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
     for message in client.simple_query(&query).await? {
         match message {
             SimpleQueryMessage::RowDescription(columns) => {
-                println!("{}", columns.iter().map(|column| column.name()).collect::<Vec<_>>().join("\t"));
+                output::line(columns.iter().map(|column| column.name()).collect::<Vec<_>>().join("\t"))?;
             }
             SimpleQueryMessage::Row(row) => {
-                println!("{}", (0..row.len()).map(|index| row.get(index).unwrap_or("")).collect::<Vec<_>>().join("\t"));
+                output::line((0..row.len()).map(|index| row.get(index).unwrap_or("")).collect::<Vec<_>>().join("\t"))?;
             }
             _ => {}
         }

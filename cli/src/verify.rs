@@ -1,6 +1,7 @@
 //! `watchbeat verify`: every record of the log is accounted for, per partition and in all.
 
 use crate::flags::DatabaseFlags;
+use crate::output;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -11,10 +12,9 @@ pub(crate) struct VerifyFlags {
 }
 
 /// Prints the check; the exit status says whether it holds.
-#[allow(clippy::print_stdout)] // the check is the output
 pub(crate) async fn run(flags: VerifyFlags) -> anyhow::Result<ExitCode> {
     let mut client = sql::migrate::connect(&flags.database.database_url).await?;
     let check = sql::ledger::ledger_check(&mut client).await?;
-    println!("{check}");
+    output::line(&check)?;
     Ok(if check.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,6 +3,7 @@
 mod postgres;
 
 use crate::flags::{PipelineFlags, Topics};
+use crate::output;
 use crate::roles::{FlushFlags, GatewayFlags, listen, sink_settings, spawn_signals};
 use anyhow::Context;
 use clap::Args;
@@ -135,7 +136,6 @@ fn spawn_roles(
 }
 
 /// Prints one line of JSON on standard output once everything serves.
-#[allow(clippy::print_stdout)] // that line is the protocol
 async fn announce(ready: serde_json::Value, readiness: Readiness, stop: Stop) -> Result<(), TaskError> {
     let mut look = tokio::time::interval(Duration::from_millis(10));
     while !readiness.is_ready() {
@@ -144,6 +144,6 @@ async fn announce(ready: serde_json::Value, readiness: Readiness, stop: Stop) ->
             () = stop.requested() => return Ok(()),
         }
     }
-    println!("{ready}");
+    output::line(ready)?;
     Ok(())
 }

@@ -1,0 +1,28 @@
+//! What commands do when nobody takes their answer.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::File;
+use std::io::pipe;
+use std::process::{Command, Output, Stdio};
+
+fn capacity(stdout: impl Into<Stdio>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_watchbeat"));
+    command.args(["capacity", "--viewers", "1000"]).stdout(stdout).stderr(Stdio::piped());
+    command.spawn().unwrap().wait_with_output().unwrap()
+}
+
+#[test]
+fn who_closes_the_output_has_read_enough() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let output = capacity(writer);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_names_the_output() {
+    let output = capacity(File::options().write(true).open("/dev/full").unwrap());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write to standard output") && said.contains("No space left"), "{said}");
+}
