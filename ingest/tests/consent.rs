@@ -115,7 +115,7 @@ fn gross_ms(records: &[Record]) -> i64 {
     for record in records {
         kernel.report(record, now_ms(), &mut facts);
     }
-    facts.sessions.iter().map(|session| session.gross_ms).sum()
+    facts.sessions.iter().map(|session| i64::from(session.gross_ms)).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -178,15 +178,15 @@ pub struct Part {
     /// Start of the step the part falls in; ms since the epoch.
     pub step: i64,
     /// Its share of the content; ms.
-    pub gross_ms: i64,
+    pub gross_ms: u32,
     /// Its share of the wall time; ms.
-    pub wall_ms: i64,
+    pub wall_ms: u32,
 }
 
 impl Credit {
     /// Content credited; ms.
-    pub fn gross_ms(&self) -> i64 {
-        i64::from(self.to_ms) - i64::from(self.from_ms)
+    pub fn gross_ms(&self) -> u32 {
+        self.to_ms - self.from_ms
     }
 
     /// Event time of the report; ms since the epoch.
@@ -197,7 +197,9 @@ impl Credit {
     /// Content and wall time spread in proportion over the steps of `step_ms` that it was played in. The parts add
     /// up exactly, and parts of a finer step add up to those of a multiple of it.
     pub fn parts(&self, step_ms: i64) -> impl Iterator<Item = Part> + use<> {
-        let (start, end, gross, wall) = (self.start, self.end(), self.gross_ms(), i64::from(self.wall_ms));
+        let (start, end, wall) = (self.start, self.end(), i64::from(self.wall_ms));
+        let gross = self.gross_ms();
+        let share = |ms: i64| u32::try_from(ms).expect("a share is no greater than the whole");
         let (mut at, mut gross_done, mut first) = (start, 0, true);
         std::iter::from_fn(move || {
             if wall == 0 {
@@ -212,8 +214,8 @@ impl Credit {
             }
             let step = at - at.rem_euclid(step_ms);
             let edge = end.min(step + step_ms);
-            let gross_upto = gross * (edge - start) / wall;
-            let part = Part { step, gross_ms: gross_upto - gross_done, wall_ms: edge - at };
+            let gross_upto = i64::from(gross) * (edge - start) / wall;
+            let part = Part { step, gross_ms: share(gross_upto - gross_done), wall_ms: share(edge - at) };
             (at, gross_done) = (edge, gross_upto);
             Some(part)
         })

@@ -38,13 +38,13 @@ pub struct SessionFact {
     /// Number of the session among [`Facts::keys`].
     pub session: u32,
     /// 1 for an accepted report, 0 for a point judged later.
-    pub heartbeats: i64,
+    pub heartbeats: u8,
     /// Content credited; ms.
-    pub gross_ms: i64,
+    pub gross_ms: u32,
     /// Growth of the union of credited content; ms.
-    pub unique_ms: i64,
+    pub unique_ms: u32,
     /// Wall time credited; ms.
-    pub wall_ms: i64,
+    pub wall_ms: u32,
     /// Corrected event time of the report; ms since the epoch.
     pub event_time: i64,
     /// Whether the session is a view by now; once true it stays.
@@ -80,19 +80,19 @@ pub struct PlayFact {
     /// Start of the minute it was played in; ms since the epoch.
     pub minute: i64,
     /// Content; ms.
-    pub gross_ms: i64,
+    pub gross_ms: u32,
     /// Content of sessions that are views; ms.
     pub qualified_ms: i64,
     /// Wall time; ms.
-    pub wall_ms: i64,
+    pub wall_ms: u32,
     /// Session keys new in this minute.
-    pub viewers: i64,
+    pub viewers: i8,
     /// Starts.
-    pub starts: i64,
+    pub starts: i8,
     /// Views.
-    pub views: i64,
+    pub views: i8,
     /// Completes.
-    pub completes: i64,
+    pub completes: i8,
 }
 
 /// One credited interval of content, whole.
@@ -145,6 +145,9 @@ pub struct ImpressionFact {
     /// Users new to the line on the hour's day.
     pub users: i64,
 }
+
+/// A record is some 170 bytes of facts, written and read again once an epoch: its memory is seldom in a cache by then.
+const _: () = assert!(size_of::<SessionFact>() <= 40 && size_of::<PlayFact>() <= 40, "facts take more memory");
 
 /// The facts of a stretch of the log, in log order within each relation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

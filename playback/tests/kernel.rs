@@ -197,7 +197,7 @@ fn a_session_that_was_silent_for_longer_than_the_lateness_bound_begins_anew() {
     let silent_until = START + 5_000 + DAY_MS + 1;
     let again = Record { event_time: silent_until, ..report(1, 5, true) };
     kernel.report(&again, silent_until, &mut facts);
-    let unique: i64 = facts.sessions.iter().map(|fact| fact.unique_ms).sum();
+    let unique: u32 = facts.sessions.iter().map(|fact| fact.unique_ms).sum();
     assert_eq!((kernel.ledger().credited, unique), (2, 10_000));
 }
 

@@ -6,7 +6,7 @@ use super::sequence::{Sequence, Waiting};
 use super::user::Owner;
 use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, VIEW_MS, judge_interval, judge_point};
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
-use crate::intervals::Intervals;
+use crate::intervals::{Inserted, Intervals};
 use crate::record::Record;
 use crate::texts::{TextCode as Word, Texts};
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ impl Session {
     /// Puts out the row of one report: `heartbeats` is 0 for a point that was counted before and is judged now.
     fn report(
         &mut self,
-        heartbeats: i64,
+        heartbeats: u8,
         event_time: i64,
         credit: Option<Credit>,
         beside: Beside<'_>,
@@ -209,8 +209,8 @@ impl Session {
             session: self.number,
             heartbeats,
             gross_ms: credit.map_or(0, |credit| credit.gross_ms()),
-            unique_ms: i64::from(self.unique_ms - unique_before),
-            wall_ms: credit.map_or(0, |credit| i64::from(credit.wall_ms)),
+            unique_ms: self.unique_ms - unique_before,
+            wall_ms: credit.map_or(0, |credit| credit.wall_ms),
             event_time,
             is_view: self.is_view,
             is_complete: self.is_complete,
@@ -224,13 +224,13 @@ impl Session {
         for part in credit.parts(MINUTE_MS) {
             let minute =
                 u32::try_from(part.step / MINUTE_MS).expect("event times are within the reach of a gateway's clock");
-            let viewers = i64::from(part.wall_ms > 0 && self.minutes.insert(minute, minute + 1).added > 0);
+            let viewers = i8::from(part.wall_ms > 0 && self.minutes.insert(minute, minute + 1, |_| {}).added > 0);
             if !self.is_view {
-                self.hold_back(part.step, credit.territory, part.gross_ms);
+                self.hold_back(part.step, credit.territory, part.gross_ms.into());
             }
             facts.plays.push(PlayFact {
                 gross_ms: part.gross_ms,
-                qualified_ms: if self.is_view { part.gross_ms } else { 0 },
+                qualified_ms: if self.is_view { part.gross_ms.into() } else { 0 },
                 wall_ms: part.wall_ms,
                 viewers,
                 ..self.play(part.step, credit.territory)
@@ -247,14 +247,14 @@ impl Session {
     }
 
     fn extend_union(&mut self, credit: Credit, facts: &mut Facts) {
-        let inserted = self.covered.insert(credit.from_ms, credit.to_ms);
-        self.unique_ms += inserted.added;
-        if inserted.added == 0 {
-            return;
+        let session = self.number;
+        let Inserted { added, span: (from_ms, to_ms) } = self.covered.insert(credit.from_ms, credit.to_ms, |from_ms| {
+            facts.segments.push(SegmentFact { session, from_ms, to_ms: from_ms, keep: false });
+        });
+        self.unique_ms += added;
+        if added > 0 {
+            facts.segments.push(SegmentFact { session, from_ms, to_ms, keep: true });
         }
-        let segment = |from_ms, to_ms, keep| SegmentFact { session: self.number, from_ms, to_ms, keep };
-        facts.segments.extend(inserted.absorbed.iter().map(|&from_ms| segment(from_ms, from_ms, false)));
-        facts.segments.push(segment(inserted.span.0, inserted.span.1, true));
     }
 
     fn hold_back(&mut self, minute: i64, territory: Territory, gross_ms: i64) {
@@ -284,8 +284,8 @@ impl Session {
             let (minute, territory) = place(at);
             facts.plays.push(PlayFact {
                 starts: sign,
-                views: sign * i64::from(self.is_view),
-                completes: sign * i64::from(self.is_complete),
+                views: sign * i8::from(self.is_view),
+                completes: sign * i8::from(self.is_complete),
                 ..self.play(minute, territory)
             });
         }
@@ -309,8 +309,8 @@ impl Session {
         if new_view || new_complete {
             let minute = first.start - first.start.rem_euclid(MINUTE_MS);
             facts.plays.push(PlayFact {
-                views: i64::from(new_view),
-                completes: i64::from(new_complete),
+                views: new_view.into(),
+                completes: new_complete.into(),
                 ..self.play(minute, first.territory)
             });
         }

@@ -50,10 +50,9 @@ impl Folded {
         }
         for fact in &facts.sessions {
             let session = self.sessions.entry(key_of(facts, fact.session)).or_default();
-            for (sum, value) in
-                session.sums.iter_mut().zip([fact.gross_ms, fact.unique_ms, fact.wall_ms, fact.heartbeats])
-            {
-                *sum += value;
+            let more = [fact.gross_ms, fact.unique_ms, fact.wall_ms, fact.heartbeats.into()];
+            for (sum, value) in session.sums.iter_mut().zip(more) {
+                *sum += i64::from(value);
             }
             session.started_at = Some(session.started_at.map_or(fact.event_time, |at| at.min(fact.event_time)));
             session.last_at = Some(session.last_at.map_or(fact.event_time, |at| at.max(fact.event_time)));
@@ -91,9 +90,11 @@ impl Folded {
             self.sum(
                 "video_minutes",
                 vec![site.clone(), video.clone(), Cell::Int(fact.minute)],
-                &[fact.wall_ms, fact.viewers],
+                &[fact.wall_ms.into(), fact.viewers.into()],
             );
-            let sums = [fact.gross_ms, fact.qualified_ms, fact.wall_ms, fact.starts, fact.views, fact.completes];
+            let [gross_ms, wall_ms] = [fact.gross_ms, fact.wall_ms].map(i64::from);
+            let [starts, views, completes] = [fact.starts, fact.views, fact.completes].map(i64::from);
+            let sums = [gross_ms, fact.qualified_ms, wall_ms, starts, views, completes];
             self.sum("title_hours", vec![site, video, territory, floor(fact.minute, HOUR)], &sums);
         }
         for fact in &facts.intervals {

@@ -25,10 +25,10 @@ pub(super) fn sessions(
     names: &mut Names<'_>,
 ) {
     let mut to = columns.epoch_of_sessions(rows.iter().map(|fact| first_key + fact.session));
-    to.integers(rows.iter().map(|fact| fact.heartbeats));
-    to.integers(rows.iter().map(|fact| fact.gross_ms));
-    to.integers(rows.iter().map(|fact| fact.unique_ms));
-    to.integers(rows.iter().map(|fact| fact.wall_ms));
+    to.integers(rows.iter().map(|fact| fact.heartbeats.into()));
+    to.integers(rows.iter().map(|fact| fact.gross_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.unique_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.wall_ms.into()));
     to.integers(rows.iter().map(|fact| fact.event_time));
     to.booleans(rows.iter().map(|fact| fact.is_view));
     to.booleans(rows.iter().map(|fact| fact.is_complete));
@@ -38,36 +38,36 @@ pub(super) fn sessions(
 
 pub(super) fn segments(columns: &mut Columns, rows: &[SegmentFact], first_key: u32) {
     let mut to = columns.epoch_of_sessions(rows.iter().map(|fact| first_key + fact.session));
-    to.integers(rows.iter().map(|fact| i64::from(fact.from_ms)));
-    to.integers(rows.iter().map(|fact| i64::from(fact.to_ms)));
-    to.integers(rows.iter().map(|fact| i64::from(fact.keep)));
+    to.integers(rows.iter().map(|fact| fact.from_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.to_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.keep.into()));
 }
 
 pub(super) fn plays(columns: &mut Columns, rows: &[PlayFact], first_key: u32, names: &mut Names<'_>) {
     let mut to = columns.epoch_of_sessions(rows.iter().map(|fact| first_key + fact.session));
     to.codes(rows.iter().map(|fact| names.territory(fact.territory)));
     to.integers(rows.iter().map(|fact| fact.minute));
-    to.integers(rows.iter().map(|fact| fact.gross_ms));
+    to.integers(rows.iter().map(|fact| fact.gross_ms.into()));
     to.integers(rows.iter().map(|fact| fact.qualified_ms));
-    to.integers(rows.iter().map(|fact| fact.wall_ms));
-    to.integers(rows.iter().map(|fact| fact.viewers));
-    to.integers(rows.iter().map(|fact| fact.starts));
-    to.integers(rows.iter().map(|fact| fact.views));
-    to.integers(rows.iter().map(|fact| fact.completes));
+    to.integers(rows.iter().map(|fact| fact.wall_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.viewers.into()));
+    to.integers(rows.iter().map(|fact| fact.starts.into()));
+    to.integers(rows.iter().map(|fact| fact.views.into()));
+    to.integers(rows.iter().map(|fact| fact.completes.into()));
 }
 
 pub(super) fn intervals(columns: &mut Columns, rows: &[IntervalFact], first_key: u32, names: &mut Names<'_>) {
     let mut to = columns.epoch_of_sessions(rows.iter().map(|fact| first_key + fact.session));
     to.codes(rows.iter().map(|fact| names.territory(fact.territory)));
     to.integers(rows.iter().map(|fact| fact.event_time));
-    to.integers(rows.iter().map(|fact| i64::from(fact.from_ms)));
-    to.integers(rows.iter().map(|fact| i64::from(fact.to_ms)));
+    to.integers(rows.iter().map(|fact| fact.from_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.to_ms.into()));
 }
 
 pub(super) fn resumes(columns: &mut Columns, rows: &[ResumeFact], first_key: u32) {
     let mut to = columns.epoch_of_sessions(rows.iter().map(|fact| first_key + fact.session));
-    to.integers(rows.iter().map(|fact| i64::from(fact.position_ms)));
-    to.integers(rows.iter().map(|fact| i64::from(fact.furthest_ms)));
+    to.integers(rows.iter().map(|fact| fact.position_ms.into()));
+    to.integers(rows.iter().map(|fact| fact.furthest_ms.into()));
     to.integers(rows.iter().map(|fact| fact.event_time));
 }
 

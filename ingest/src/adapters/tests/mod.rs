@@ -79,7 +79,7 @@ fn credited(reports: impl IntoIterator<Item = Foreign>) -> i64 {
         kernel.report(&Record::new("site", heartbeat), RECEIVED_AT + index as i64, &mut facts);
     }
     kernel.tick(RECEIVED_AT + 3_600_000, &mut facts);
-    facts.sessions.iter().map(|session| session.gross_ms).sum()
+    facts.sessions.iter().map(|session| i64::from(session.gross_ms)).sum()
 }
 
 /// Checks what a body proves, and that neither a second try nor another order changes it.
