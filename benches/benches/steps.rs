@@ -3,14 +3,14 @@
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use playback::facts::Facts;
-use playback::kernel::{Kernel, Parameters};
+use playback::kernel::{Kernel, Parameters, READ_AHEAD};
 use playback::message::{self, Heartbeats};
 use playback::model;
-use playback::record::{Record, TICK};
+use playback::record::Record;
 use playback::validate::is_ours;
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
-use processor::shard::Shard;
+use processor::shard::{Reading, Shard};
 use processor::snapshot::Snapshots;
 use processor::views::Views;
 use prost::Message;
@@ -90,12 +90,15 @@ fn folding(group: &mut Group<'_>, records: &[Record]) {
         let mut facts = Facts::default();
         group.bench_function(format!("kernel, {viewers} sessions"), |bencher| {
             bencher.iter(|| {
-                for record in &mut records {
-                    kernel.report(record, record.event_time, &mut facts);
-                    record.seq += 1;
-                    record.event_time += 5_000;
-                    record.from_ms = Some(record.position_ms);
-                    record.position_ms = (record.position_ms + 5_000) % 100_000_000;
+                for few in records.chunks_mut(READ_AHEAD) {
+                    kernel.anticipate(few.iter());
+                    for record in few {
+                        kernel.report(record, record.event_time, &mut facts);
+                        record.seq += 1;
+                        record.event_time += 5_000;
+                        record.from_ms = Some(record.position_ms);
+                        record.position_ms = (record.position_ms + 5_000) % 100_000_000;
+                    }
                 }
                 facts.clear();
             });
@@ -147,9 +150,9 @@ fn saving(group: &mut Group<'_>, runtime: &Runtime) {
     let mut shard = Shard::new(0, 1_000, Parameters::default());
     for viewer in 0..SAVED_SESSIONS {
         let record = viewers::record(viewer, 0, START);
-        shard.fold(viewer, START + 5_000, &record.encode_to_vec()).expect("offsets have no gap");
+        shard.fold(viewer, START + 5_000, &Reading::of(&record.encode_to_vec())).expect("offsets have no gap");
     }
-    shard.fold(SAVED_SESSIONS, START + 90_000, TICK).expect("offsets have no gap");
+    shard.fold(SAVED_SESSIONS, START + 90_000, &Reading::default()).expect("offsets have no gap");
     shard.cut(START + 200_000, |_, _| {});
     let dir = tempfile::tempdir().expect("a temporary folder");
     let store = processor::snapshot_store(&dir.path().to_string_lossy(), []).expect("a folder is a store");

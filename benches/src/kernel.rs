@@ -8,7 +8,7 @@ use crate::stat;
 use crate::viewers::record;
 use anyhow::{Result, ensure};
 use playback::facts::Facts;
-use playback::kernel::{Kernel, Parameters};
+use playback::kernel::{Kernel, Parameters, READ_AHEAD};
 use playback::record::Record;
 use rustc_hash::FxHashMap;
 use serde_json::json;
@@ -68,8 +68,11 @@ fn beat(sessions: u64, number: u64, mut fold: impl FnMut(&[Record])) -> Duration
 }
 
 fn fold(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) {
-    for record in records {
-        kernel.report(record, record.received_at, facts);
+    for few in records.chunks(READ_AHEAD) {
+        kernel.anticipate(few.iter());
+        for record in few {
+            kernel.report(record, record.received_at, facts);
+        }
     }
     facts.clear();
 }

@@ -12,7 +12,7 @@ use sink::upsert;
 use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
-use topic::{FromTheStart, KafkaSettings, Log};
+use topic::{FromTheStart, KafkaSettings, Log, Record};
 
 /// The tables, whose writes PostgreSQL counts by itself.
 const WRITTEN: &str = "select coalesce(sum(n_tup_ins + n_tup_upd), 0)::bigint from pg_stat_user_tables where schemaname = 'watchbeat' and relname <> 'progress'";
@@ -87,20 +87,23 @@ fn batches(heartbeats: u64) -> Result<Vec<Ordered>> {
     let mut batches = vec![Merged::default()];
     let mut covered = 0;
     while covered < heartbeats {
-        let mut failed = None;
-        consumer.poll(NAP, 100, &mut |record| {
-            let read = sql::codec::decode(record.value).map_err(anyhow::Error::from).and_then(|partial| {
-                covered += partial.to - partial.from;
-                let Some(last) = batches.last_mut() else { return Ok(()) };
-                last.add(&partial)?;
-                if last.rows() >= rows {
-                    batches.push(Merged::default());
-                }
-                Ok(())
-            });
-            failed = failed.take().or(read.err());
+        let mut added = Ok(());
+        let mut add = |record: &Record<'_>| -> Result<()> {
+            let partial = sql::codec::decode(record.value)?;
+            covered += partial.to - partial.from;
+            let last = batches.last_mut().context("there is always a batch")?;
+            last.add(&partial)?;
+            if last.rows() >= rows {
+                batches.push(Merged::default());
+            }
+            Ok(())
+        };
+        consumer.poll(NAP, 100, &mut |records| {
+            if added.is_ok() {
+                added = records.iter().try_for_each(&mut add);
+            }
         })?;
-        failed.map_or(Ok(()), Err)?;
+        added?;
     }
     Ok(batches.into_iter().map(Merged::ordered).collect())
 }

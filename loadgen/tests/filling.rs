@@ -37,11 +37,13 @@ async fn written(settings: FillSettings) -> Written {
         let mut found = Written::new();
         let mut left = filled.heartbeats;
         while left > 0 {
-            let mut each = |record: topic::Record<'_>| {
-                left -= 1;
-                found.entry(record.partition).or_default().push((record.key.to_vec(), record.value.to_vec()));
+            let mut take = |records: &[topic::Record<'_>]| {
+                left -= records.len() as u64;
+                for record in records {
+                    found.entry(record.partition).or_default().push((record.key.to_vec(), record.value.to_vec()));
+                }
             };
-            consumer.poll(Duration::from_millis(100), 10_000, &mut each).unwrap();
+            consumer.poll(Duration::from_millis(100), 10_000, &mut take).unwrap();
         }
         found
     });

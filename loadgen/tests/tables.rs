@@ -80,11 +80,12 @@ async fn filled(dir: &Path) -> (Vec<Logged>, PathBuf) {
         let mut consumer = log.consumer("heartbeats", "reader", Box::new(FromTheStart)).unwrap();
         let mut found = Vec::new();
         while found.len() < filled.heartbeats as usize {
-            let mut each = |record: topic::Record<'_>| {
-                let record_of_log = Record::decode(record.value).unwrap();
-                found.push(Logged { logged_at: record_of_log.received_at, record: record_of_log });
+            let logged = |record: &topic::Record<'_>| {
+                let record = Record::decode(record.value).unwrap();
+                Logged { logged_at: record.received_at, record }
             };
-            consumer.poll(Duration::from_millis(100), 10_000, &mut each).unwrap();
+            let mut take = |records: &[topic::Record<'_>]| found.extend(records.iter().map(logged));
+            consumer.poll(Duration::from_millis(100), 10_000, &mut take).unwrap();
         }
         found.sort_by_key(|logged| logged.logged_at);
         found

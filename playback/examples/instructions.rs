@@ -3,7 +3,7 @@
 
 use playback::facts::Facts;
 use playback::json::Plain;
-use playback::kernel::{Kernel, Parameters};
+use playback::kernel::{Kernel, Parameters, READ_AHEAD};
 use playback::message::{self, Heartbeats};
 use playback::model;
 use playback::record::Record;
@@ -18,7 +18,7 @@ const START: i64 = 1_763_683_200_000;
 const RECEIVED_AT: i64 = START + 200_000;
 
 mod measured {
-    use super::{Facts, Kernel, Message, Plain, RECEIVED_AT, Record, is_ours, message};
+    use super::{Facts, Kernel, Message, Plain, READ_AHEAD, RECEIVED_AT, Record, is_ours, message};
 
     /// A report's text to a heartbeat that keeps all rules.
     #[inline(never)]
@@ -51,8 +51,11 @@ mod measured {
     /// Records to facts.
     #[inline(never)]
     pub(super) fn kernel(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) -> usize {
-        for record in records {
-            kernel.report(record, record.event_time, facts);
+        for few in records.chunks(READ_AHEAD) {
+            kernel.anticipate(few.iter());
+            for record in few {
+                kernel.report(record, record.event_time, facts);
+            }
         }
         facts.sessions.len()
     }

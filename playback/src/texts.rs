@@ -36,6 +36,12 @@ impl Texts {
         }
     }
 
+    /// Number of `text`, if it has one.
+    pub fn find(&self, text: &str) -> Option<TextCode> {
+        let is_it = |code: &u32| at(&self.all, &self.ends, *code) == text;
+        self.codes.find(hash(text), is_it).map(|code| TextCode(*code))
+    }
+
     /// The text of a number.
     pub fn get(&self, code: TextCode) -> &str {
         at(&self.all, &self.ends, code.0)

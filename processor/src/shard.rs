@@ -20,8 +20,23 @@ pub struct Shard {
     open: Option<OpenEpoch>,
     #[serde(skip)]
     facts: Facts,
-    #[serde(skip)]
+}
+
+/// A record of the log as a shard folds it, at first a tick. To be read into again and again, so that texts keep their memory.
+#[derive(Debug, Default)]
+pub struct Reading {
+    kind: Kind,
+    /// What it says, if it is a heartbeat.
     record: Record,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Tick,
+    Heartbeat,
+    /// No record of ours, or one that says what none of ours can.
+    Unreadable,
 }
 
 /// The epoch that the last record belongs to: its end is known only when the next one comes.
@@ -57,6 +72,27 @@ pub struct LogGap {
     found: u64,
 }
 
+impl Reading {
+    /// The record of this value.
+    pub fn of(value: &[u8]) -> Reading {
+        let mut reading = Reading::default();
+        reading.read(value);
+        reading
+    }
+
+    /// Becomes the record of this value.
+    pub fn read(&mut self, value: &[u8]) {
+        self.record.clear();
+        self.kind = if value == TICK {
+            Kind::Tick
+        } else if self.record.merge(value).is_ok() && is_ours(&self.record) {
+            Kind::Heartbeat
+        } else {
+            Kind::Unreadable
+        };
+    }
+}
+
 impl Shard {
     /// The state of a partition before its first record.
     pub fn new(partition: u32, epoch_ms: i64, parameters: Parameters) -> Shard {
@@ -67,7 +103,6 @@ impl Shard {
             kernel: Kernel::new(parameters),
             open: None,
             facts: Facts::default(),
-            record: Record::default(),
         }
     }
 
@@ -113,31 +148,30 @@ impl Shard {
         self.facts.clear();
     }
 
+    /// Reads what folding these will read, see [`Kernel::anticipate`].
+    pub fn anticipate(&self, readings: &[Reading]) {
+        let heartbeats = readings.iter().filter(|reading| reading.kind == Kind::Heartbeat);
+        self.kernel.anticipate(heartbeats.map(|reading| &reading.record));
+    }
+
     /// Folds the next record. [`Shard::cut`] comes first.
-    pub fn fold(&mut self, offset: u64, logged_at: i64, value: &[u8]) -> Result<Folded, LogGap> {
+    pub fn fold(&mut self, offset: u64, logged_at: i64, reading: &Reading) -> Result<Folded, LogGap> {
         if offset != self.next_offset {
             return Err(LogGap { partition: self.partition, expected: self.next_offset, found: offset });
         }
         self.next_offset += 1;
-        let folded = if value == TICK {
-            self.kernel.tick(logged_at, &mut self.facts);
-            Folded::Taken
-        } else {
-            self.record.clear();
-            let is_ours = self.record.merge(value).is_ok() && is_ours(&self.record);
-            if !is_ours {
+        let folded = match reading.kind {
+            Kind::Heartbeat if self.kernel.report(&reading.record, logged_at, &mut self.facts) => Folded::Late,
+            Kind::Heartbeat => Folded::Taken,
+            Kind::Tick | Kind::Unreadable => {
                 self.kernel.tick(logged_at, &mut self.facts);
-                Folded::Unreadable
-            } else if self.kernel.report(&self.record, logged_at, &mut self.facts) {
-                Folded::Late
-            } else {
-                Folded::Taken
+                if reading.kind == Kind::Tick { Folded::Taken } else { Folded::Unreadable }
             }
         };
         let clock = self.kernel.clock();
         let open = self.open.get_or_insert(OpenEpoch { from: offset, first_clock: clock, records: 0, counts: false });
         open.records += 1;
-        open.counts |= value != TICK || !self.facts.dispositions.is_empty();
+        open.counts |= reading.kind != Kind::Tick || !self.facts.dispositions.is_empty();
         Ok(folded)
     }
 

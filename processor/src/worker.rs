@@ -6,11 +6,12 @@ use crate::caps;
 use crate::columns::Run;
 use crate::meters;
 use crate::partials::{ClosedEpoch, partials};
-use crate::shard::Folded;
+use crate::shard::{Folded, Reading};
 use crate::snapshot::Snapshots;
 use crate::views::Views;
 use bytes::Bytes;
 use futures::FutureExt;
+use playback::kernel::READ_AHEAD;
 use playback::record::TICK;
 use service::{Component, Stop, TaskError};
 use sql::codec::Encoder;
@@ -57,6 +58,8 @@ pub(crate) struct Folding {
     run: Run,
     epochs: Vec<ClosedEpoch>,
     late: Vec<Outgoing>,
+    /// The next records, [`READ_AHEAD`] of them.
+    readings: Vec<Reading>,
 }
 
 /// A run whose output is published but not yet acknowledged.
@@ -73,12 +76,13 @@ impl Worker {
             let (folding, changes) = (&mut self.folding, &self.changes);
             let (snapshots, every) = (&self.snapshots, self.snapshot_every);
             let (mut failure, mut is_first) = (None, true);
-            let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |record| {
+            let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
                 if std::mem::take(&mut is_first) {
                     folding.follow(changes); // partitions come and leave before the first record of a poll only
                 }
+                let mut runs = records.chunk_by(|one, next| one.partition == next.partition);
                 if failure.is_none() {
-                    failure = folding.take(record, snapshots, every).err();
+                    failure = runs.try_for_each(|run| folding.take(run, snapshots, every)).err();
                 }
             })?;
             if let Some(failure) = failure {
@@ -241,7 +245,8 @@ impl InFlight {
 
 impl Folding {
     pub(crate) fn new() -> Folding {
-        Folding { shards: BTreeMap::new(), run: Run::default(), epochs: Vec::new(), late: Vec::new() }
+        let readings = std::iter::repeat_with(Reading::default).take(READ_AHEAD).collect();
+        Folding { shards: BTreeMap::new(), run: Run::default(), epochs: Vec::new(), late: Vec::new(), readings }
     }
 
     /// Takes in which partitions came and left since the last time.
@@ -264,37 +269,50 @@ impl Folding {
         }
     }
 
-    /// Folds one record into its shard.
-    fn take(&mut self, record: Record<'_>, snapshots: &Snapshots, snapshot_every: Duration) -> Result<(), TaskError> {
-        let Some(owned) = self.shards.get_mut(&record.partition) else {
-            return Err(format!("a record came from partition {}, which is not assigned here", record.partition).into());
-        };
-        let mut ended = false;
-        owned.shard.cut(record.timestamp_ms, |epoch, facts| {
-            self.run.append(facts);
-            self.epochs.push(epoch);
-            ended = true;
-        });
-        if ended {
-            owned.snapshot_if_due(snapshots, snapshot_every);
-        }
-        match owned.shard.fold(record.offset, record.timestamp_ms, record.value)? {
-            Folded::Taken => {}
-            Folded::Late => {
-                meters::late();
-                let (key, value) = (Bytes::copy_from_slice(record.key), Bytes::copy_from_slice(record.value));
-                self.late.push(Outgoing { partition: record.partition, key, value });
-            }
-            Folded::Unreadable => {
-                meters::unreadable();
-                let (partition, offset) = (record.partition, record.offset);
-                tracing::error!(
-                    partition,
-                    offset,
-                    "the record is neither a heartbeat nor a tick: counted as a tick, who else writes to this topic?"
-                );
+    /// Folds records of one partition into its shard. Some are read at a time: most of what folding takes is waiting for the
+    /// memory of users, which comes for many of them as soon as for one.
+    fn take(&mut self, records: &[Record<'_>], snapshots: &Snapshots, every: Duration) -> Result<(), TaskError> {
+        let Folding { shards, run, epochs, late, readings } = self;
+        for records in records.chunks(READ_AHEAD) {
+            let partition = records[0].partition;
+            let not_assigned = || format!("a record came from partition {partition}, which is not assigned here");
+            let owned = shards.get_mut(&partition).ok_or_else(not_assigned)?;
+            let readings = &mut readings[..records.len()];
+            readings.iter_mut().zip(records).for_each(|(reading, record)| reading.read(record.value));
+            owned.shard.anticipate(readings);
+            for (reading, record) in readings.iter().zip(records) {
+                let epochs_before = epochs.len();
+                owned.shard.cut(record.timestamp_ms, |epoch, facts| {
+                    run.append(facts);
+                    epochs.push(epoch);
+                });
+                if epochs.len() > epochs_before {
+                    owned.snapshot_if_due(snapshots, every);
+                }
+                match owned.shard.fold(record.offset, record.timestamp_ms, reading)? {
+                    Folded::Taken => {}
+                    Folded::Late => late.push(late_copy(record)),
+                    Folded::Unreadable => tell_unreadable(record),
+                }
             }
         }
         Ok(())
     }
+}
+
+/// A late record, for the topic of such.
+fn late_copy(record: &Record<'_>) -> Outgoing {
+    meters::late();
+    let (key, value) = (Bytes::copy_from_slice(record.key), Bytes::copy_from_slice(record.value));
+    Outgoing { partition: record.partition, key, value }
+}
+
+fn tell_unreadable(record: &Record<'_>) {
+    meters::unreadable();
+    let (partition, offset) = (record.partition, record.offset);
+    tracing::error!(
+        partition,
+        offset,
+        "the record is neither a heartbeat nor a tick: counted as a tick, who else writes to this topic?"
+    );
 }

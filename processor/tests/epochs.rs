@@ -4,7 +4,7 @@
 use expect_test::{Expect, expect};
 use playback::kernel::Parameters;
 use playback::record::{Record, RecordAd, TICK};
-use processor::shard::{Folded, Shard};
+use processor::shard::{Folded, Reading, Shard};
 use prost::Message;
 
 const START: i64 = 1_763_683_200_000;
@@ -39,7 +39,7 @@ fn check(script: &str, expected: Expect) {
             told += &format!("[{}, {}) clock {} rows {rows}\n", epoch.from, epoch.to, epoch.clock - START);
         });
         let value = if is_tick { TICK.to_vec() } else { report(offset as u32) };
-        assert_eq!(shard.fold(offset as u64, logged_at, &value).unwrap(), Folded::Taken);
+        assert_eq!(shard.fold(offset as u64, logged_at, &Reading::of(&value)).unwrap(), Folded::Taken);
     }
     told += &format!("due {:?}\n", shard.due().map(|due| due - START));
     expected.assert_eq(&told);
@@ -94,8 +94,8 @@ fn an_epoch_ends_at_the_latest_after_32768_records() {
 #[test]
 fn a_record_that_is_no_heartbeat_is_counted_as_a_tick_and_a_missing_one_stops_the_shard() {
     let mut shard = Shard::new(0, 1_000, Parameters::default());
-    assert_eq!(shard.fold(0, START, b"\xff\xffnonsense").unwrap(), Folded::Unreadable);
-    let error = shard.fold(2, START, &report(0)).unwrap_err().to_string();
+    assert_eq!(shard.fold(0, START, &Reading::of(b"\xff\xffnonsense")).unwrap(), Folded::Unreadable);
+    let error = shard.fold(2, START, &Reading::of(&report(0))).unwrap_err().to_string();
     assert!(error.contains("offset 2 instead of 1"), "{error}");
 }
 
@@ -126,7 +126,7 @@ fn a_record_that_no_gateway_can_have_written_is_counted_as_a_tick_and_the_partit
     let mut offset = 0;
     let mut fold = |value: &[u8]| {
         offset += 1;
-        shard.fold(offset - 1, START, value).unwrap()
+        shard.fold(offset - 1, START, &Reading::of(value)).unwrap()
     };
     for (name, breakage) in breakages {
         let mut record = Record::decode(report(1).as_slice()).unwrap();

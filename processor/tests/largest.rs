@@ -6,7 +6,7 @@ use playback::model::Random;
 use playback::record::{Record, RecordAd};
 use processor::columns::Run;
 use processor::partials::partials;
-use processor::shard::Shard;
+use processor::shard::{Reading, Shard};
 use processor::views::Views;
 use prost::Message;
 use sql::caps::MESSAGE_BYTES;
@@ -82,7 +82,7 @@ async fn the_message_of_an_epoch_of_the_longest_texts_or_the_most_play_fits_the_
             if closed.is_some() {
                 break;
             }
-            shard.fold(offset, START, &make(&mut random).encode_to_vec()).unwrap();
+            shard.fold(offset, START, &Reading::of(&make(&mut random).encode_to_vec())).unwrap();
         }
         let (epoch, run) = closed.unwrap();
         let run = Arc::new(run);

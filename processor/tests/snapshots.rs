@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use playback::kernel::Parameters;
-use playback::record::TICK;
-use processor::shard::Shard;
+use processor::shard::{Reading, Shard};
 use processor::snapshot::Snapshots;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -18,7 +17,7 @@ fn snapshots(dir: &Path, fingerprint: &str) -> Snapshots {
 fn shard(ticks: u64) -> Shard {
     let mut shard = Shard::new(3, 1_000, Parameters::default());
     for tick in 0..ticks {
-        shard.fold(tick, START, TICK).unwrap();
+        shard.fold(tick, START, &Reading::default()).unwrap();
     }
     shard
 }

@@ -8,7 +8,7 @@ use playback::model::{self, Cell, Logged, RandomLog, SHAPES, Tables, differences
 use playback::record::TICK;
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
-use processor::shard::Shard;
+use processor::shard::{Reading, Shard};
 use processor::views::Views;
 use prost::Message;
 use sql::codec::{Encoder, decode};
@@ -33,7 +33,7 @@ async fn messages(views: &Views, log: &[Logged], epochs_per_run: usize) -> Vec<P
             run.append(facts);
             epochs.push(epoch);
         });
-        shard.fold(offset as u64, logged_at, &value).unwrap();
+        shard.fold(offset as u64, logged_at, &Reading::of(&value)).unwrap();
         if epochs.len() >= epochs_per_run {
             messages.extend(run_views(views, std::mem::take(&mut epochs), std::mem::take(&mut run)).await);
         }

@@ -85,11 +85,11 @@ impl Sink {
 
     fn run(&mut self) -> Result<(), SinkError> {
         while !self.stop.is_requested() {
-            let mut failure = None;
+            let mut taken = Ok(());
             let state = &mut self.state;
-            let polled = self.consumer.poll(state.wait(), caps::RECORDS_PER_POLL, &mut |record| {
-                if failure.is_none() {
-                    failure = state.take(&record).err();
+            let polled = self.consumer.poll(state.wait(), caps::RECORDS_PER_POLL, &mut |records| {
+                if taken.is_ok() {
+                    taken = records.iter().try_for_each(|record| state.take(record));
                 }
             });
             match polled {
@@ -97,7 +97,7 @@ impl Sink {
                 Err(_) if self.stop.is_requested() => break,
                 Err(error) => return Err(error.into()),
             }
-            failure.map_or(Ok(()), Err)?;
+            taken?;
             self.state.follow_assignment();
             self.merge_ready()?;
             if self.state.writing.as_ref().is_some_and(Writing::is_over) {

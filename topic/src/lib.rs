@@ -128,17 +128,17 @@ enum ConsumerKind {
 }
 
 impl Consumer {
-    /// Gives up to `max_records` records to `each`, waiting up to `max_wait` for the first; says how many.
-    /// Partitions come and go only inside this call.
+    /// Gives up to `max_records` records to `take`, some at a time and in the order of each partition, waiting up to
+    /// `max_wait` for the first; says how many. Partitions come and go only inside this call.
     pub fn poll(
         &mut self,
         max_wait: Duration,
         max_records: usize,
-        each: &mut dyn FnMut(Record<'_>),
+        take: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, LogError> {
         match &mut self.0 {
-            ConsumerKind::Kafka(consumer) => consumer.poll(max_wait, max_records, each),
-            ConsumerKind::Embedded(consumer) => consumer.poll(max_wait, max_records, each),
+            ConsumerKind::Kafka(consumer) => consumer.poll(max_wait, max_records, take),
+            ConsumerKind::Embedded(consumer) => consumer.poll(max_wait, max_records, take),
         }
     }
 

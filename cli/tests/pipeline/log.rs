@@ -20,15 +20,14 @@ fn read(log: &Log, topic: &str, ends: &[u64]) -> Vec<Logged> {
     let mut left: u64 = ends.iter().sum();
     while left > 0 {
         consumer
-            .poll(Duration::from_millis(100), 10_000, &mut |record| {
-                if record.offset >= ends[record.partition as usize] {
-                    return;
-                }
-                left -= 1;
-                if record.value != TICK {
-                    let logged =
-                        Logged { record: Record::decode(record.value).unwrap(), logged_at: record.timestamp_ms };
-                    found.push((record.timestamp_ms, record.partition, record.offset, logged));
+            .poll(Duration::from_millis(100), 10_000, &mut |records| {
+                for record in records.iter().filter(|record| record.offset < ends[record.partition as usize]) {
+                    left -= 1;
+                    if record.value != TICK {
+                        let logged =
+                            Logged { record: Record::decode(record.value).unwrap(), logged_at: record.timestamp_ms };
+                        found.push((record.timestamp_ms, record.partition, record.offset, logged));
+                    }
                 }
             })
             .unwrap();

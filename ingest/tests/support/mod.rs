@@ -117,7 +117,9 @@ impl Gateway {
             while values.len() < count {
                 assert!(Instant::now() < deadline, "{} records instead of {count} on {topic}", values.len());
                 consumer
-                    .poll(Duration::from_millis(20), 1_000, &mut |record| values.push(record.value.to_vec()))
+                    .poll(Duration::from_millis(20), 1_000, &mut |records| {
+                        values.extend(records.iter().map(|record| record.value.to_vec()));
+                    })
                     .unwrap();
             }
             values

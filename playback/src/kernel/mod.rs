@@ -20,10 +20,14 @@ use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
 use session::{Beside, Session};
 use std::collections::VecDeque;
+use std::hint::black_box;
 use user::{Owner, Users};
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
 pub const KERNEL_VERSION: u32 = 5;
+
+/// Records to be [anticipated](Kernel::anticipate) at a time: enough to keep memory busy, and few enough for the nearest cache.
+pub const READ_AHEAD: usize = 32;
 
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
@@ -129,6 +133,15 @@ impl Kernel {
         disposition == Some(Disposition::Late)
     }
 
+    /// Reads what folding these records will read, and changes nothing: the users' memory is waited for once for all of them
+    /// instead of once for each. To be called with the next [`READ_AHEAD`] records.
+    pub fn anticipate<'a>(&self, records: impl Iterator<Item = &'a Record>) {
+        let names = records.filter_map(|record| Some((self.words.find(&record.site)?, record.user_id.as_str())));
+        for user in self.users.likely(names) {
+            black_box(user.peek(&self.words));
+        }
+    }
+
     /// Forgets what no later record can change. It has no effect on facts, only on memory; to be called where none are held,
     /// since a session that comes back has another number among them.
     pub fn forget(&mut self) {
@@ -169,7 +182,7 @@ impl Kernel {
         while self.deadlines.front().is_some_and(|deadline| deadline.clock <= self.clock) {
             let deadline = self.deadlines.pop_front().expect("there is a first deadline");
             let Some(user) = self.users.get_mut(deadline.site, &deadline.user_id) else { continue };
-            let Some(index) = user.find(&deadline.session_id, deadline.video) else { continue };
+            let Some(index) = user.find(&deadline.session_id, |video| video == deadline.video) else { continue };
             let session = &mut user.sessions[index];
             let Some((waiting, before)) = session.sequence.expire(deadline.seq) else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
@@ -186,9 +199,8 @@ impl Kernel {
         if record.event_time < oldest {
             return Some(Disposition::Late);
         }
-        let video = self.words.code(&record.video_id);
         let user = self.users.open(site, &record.user_id);
-        let index = user.open(&record.session_id, video, oldest, &mut self.serials);
+        let index = user.open(record, &mut self.words, oldest, &mut self.serials);
         let session = &mut user.sessions[index];
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let next = match session.sequence.place(record.seq) {
@@ -218,6 +230,7 @@ impl Kernel {
         if accepted.disposition.is_none() {
             self.ledger.waiting += 1;
             let clock = self.clock.saturating_add(self.parameters.point_wait_ms);
+            let video = user.sessions[index].video;
             let (user_id, session_id) = (record.user_id.as_str().into(), record.session_id.as_str().into());
             self.deadlines.push_back(Deadline { clock, seq: record.seq, site, video, user_id, session_id });
         }

@@ -60,6 +60,11 @@ pub(super) struct Placed {
 }
 
 impl Sequence {
+    /// Reads something of its last run.
+    pub(super) fn peek(&self) -> i64 {
+        self.runs.last().map_or(0, |run| run.tail.event_time)
+    }
+
     /// Where `seq` would go.
     pub(super) fn place(&self, seq: u32) -> Place {
         let next = match self.runs.last() {

@@ -123,6 +123,14 @@ impl Session {
         self.device.is_none_or(|(least, _)| seq < least)
     }
 
+    /// Reads something of every part of it; the sum is of no meaning.
+    pub(super) fn peek(&self, words: &Texts) -> i64 {
+        let spans = [&self.covered, &self.minutes].map(|set| set.spans().last().map_or(0, |span| span.1));
+        let first = self.first.map_or(0, |credit| credit.start);
+        let title = words.get(self.video).bytes().next().map_or(0, i64::from);
+        self.last_at ^ i64::from(spans[0] ^ spans[1] ^ self.unique_ms) ^ first ^ title ^ self.sequence.peek()
+    }
+
     /// The texts it names.
     pub(super) fn words(&mut self) -> impl Iterator<Item = &mut Word> {
         self.device.iter_mut().map(|(_, device)| device).chain([&mut self.video])

@@ -1,16 +1,18 @@
 //! All that is kept of one user of one site: sessions, resume positions, impressions. The log is keyed by user, so
 //! whatever must meet meets here.
 
+use super::READ_AHEAD;
 use super::id::Id;
 use super::impressions::Impressions;
 use super::list::{Entry, Key, List};
 use super::session::Session;
 use crate::facts::{Facts, ResumeFact};
 use crate::record::Record;
-use crate::texts::TextCode as Word;
+use crate::texts::{TextCode as Word, Texts};
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 use std::hash::Hasher;
 
 /// State of one user of one site. Texts that many users share are words: numbers among the kernel's texts.
@@ -64,21 +66,24 @@ impl User {
         User { site, user_id: Id::new(user_id), sessions: List::default(), titles: List::default(), impressions: None }
     }
 
-    /// Number of the session of a key, if there is one.
-    pub(super) fn find(&mut self, session_id: &str, video: Word) -> Option<usize> {
-        self.sessions
-            .find(|key| key.text(session_id), |session| session.video == video && session.session_id.is(session_id))
+    /// Number of the session of this id and title, if there is one.
+    pub(super) fn find(&mut self, session_id: &str, is_title: impl Fn(Word) -> bool) -> Option<usize> {
+        let is_it = |session: &Session| session.session_id.is(session_id) && is_title(session.video);
+        self.sessions.find(|key| key.text(session_id), is_it)
     }
 
-    /// Number of the session of a key, which is begun if there is none; one that was silent since before `oldest` is
+    /// Number of the session of a record, which is begun if there is none; one that was silent since before `oldest` is
     /// forgotten and begins anew.
-    pub(super) fn open(&mut self, session_id: &str, video: Word, oldest: i64, serials: &mut u32) -> usize {
-        if let Some(index) = self.find(session_id, video) {
+    pub(super) fn open(&mut self, record: &Record, words: &mut Texts, oldest: i64, serials: &mut u32) -> usize {
+        let (session_id, video_id) = (&record.session_id, &record.video_id);
+        // The title of the session that is there has been read ahead; its number would have to be looked up.
+        if let Some(index) = self.find(session_id, |video| words.get(video) == video_id) {
             if self.sessions[index].last_at < oldest {
                 self.sessions[index].begin_anew();
             }
             return index;
         }
+        let video = words.code(video_id);
         *serials = serials.wrapping_add(1);
         self.sessions.push(Session::new(Id::new(session_id), video, *serials))
     }
@@ -155,6 +160,12 @@ impl User {
         }
     }
 
+    /// Reads something of every part of it that a report of the newest session needs; the sum is of no meaning.
+    pub(super) fn peek(&self, words: &Texts) -> i64 {
+        let title = self.titles.last().map_or(0, |title| title.event_time);
+        self.sessions.last().map_or(0, |session| session.peek(words)) ^ title
+    }
+
     /// Whether nothing is kept of the user any more.
     pub(super) fn is_empty(&self) -> bool {
         self.sessions.is_empty() && self.titles.is_empty() && self.impressions.is_none()
@@ -175,6 +186,12 @@ impl Users {
     pub(super) fn open(&mut self, site: Word, user_id: &str) -> &mut User {
         let entry = self.0.entry(hash(site, user_id), |user| user.is(site, user_id), |user| user.hash());
         entry.or_insert_with(|| Box::new(User::new(site, user_id))).into_mut()
+    }
+
+    /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
+    pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (Word, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
+        let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| hash(site, user_id)).collect();
+        hashes.iter().filter_map(|hash| self.0.iter_hash(*hash).next()).map(|user| &**user).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &User> {

@@ -32,7 +32,7 @@ impl EmbeddedConsumer {
         &mut self,
         max_wait: Duration,
         max_records: usize,
-        each: &mut dyn FnMut(Record<'_>),
+        take: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, LogError> {
         let deadline = Instant::now() + max_wait;
         if self.positions.is_empty() {
@@ -52,7 +52,7 @@ impl EmbeddedConsumer {
             if !(at.start..=at.end).contains(&from) {
                 return Err(self.out_of_range(index));
             }
-            given += self.read(index, at.end, max_records - given, each)?;
+            given += self.read(index, at.end, max_records - given, take)?;
             if given == max_records {
                 self.turn = index + 1;
                 break;
@@ -96,7 +96,7 @@ impl EmbeddedConsumer {
         index: usize,
         end: u64,
         most: usize,
-        each: &mut dyn FnMut(Record<'_>),
+        take: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, LogError> {
         let from = self.positions[index];
         let end = end.min(from.saturating_add(most as u64));
@@ -106,7 +106,7 @@ impl EmbeddedConsumer {
             let follows = record.offset == next;
             if follows {
                 next += 1;
-                each(record);
+                take(&[record]);
             }
             follows
         })?;

@@ -60,7 +60,7 @@ impl KafkaConsumer {
         &mut self,
         max_wait: Duration,
         max_records: usize,
-        each: &mut dyn FnMut(Record<'_>),
+        take: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, LogError> {
         let deadline = Instant::now() + max_wait;
         let mut given = 0;
@@ -71,7 +71,7 @@ impl KafkaConsumer {
             // Short turns, because the group's events come on another queue than the records.
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if given > 0 { Duration::ZERO } else { left.min(caps::CONSUMER_TURN) };
-            let (taken, faults) = self.queues().take(wait, max_records - given, each);
+            let (taken, faults) = self.queues().take(wait, max_records - given, take);
             given += taken;
             if taken > 0 {
                 self.consumer.context().events.works();

@@ -72,28 +72,31 @@ impl Queues {
         }
     }
 
-    /// Gives up to `most` records to `each`, waiting up to `wait` for the first. Says how many it gave,
+    /// Gives up to `most` records to `take`, waiting up to `wait` for the first. Says how many it gave,
     /// and what else the queue held.
     pub(super) fn take(
         &mut self,
         wait: Duration,
         most: usize,
-        each: &mut dyn FnMut(Record<'_>),
+        take: &mut dyn FnMut(&[Record<'_>]),
     ) -> (usize, Vec<Fault>) {
         let most = most.min(self.messages.len());
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: `messages` has room for `most` pointers, `taken` is a live queue of ours.
         let count = unsafe { rd_kafka_consume_batch_queue(self.taken, wait_ms, self.messages.as_mut_ptr(), most) };
         let batch = Batch(&self.messages[..usize::try_from(count).unwrap_or(0)]);
-        let mut faults = Vec::new();
+        let (mut records, mut faults) = (Vec::with_capacity(batch.0.len()), Vec::new());
         for message in batch.0 {
-            // SAFETY: librdkafka gave us the message; it lives until `batch` destroys it after this loop.
+            // SAFETY: librdkafka gave us the message; it lives until `batch` destroys it, after the last use of `records`.
             match unsafe { read(&**message) } {
-                Ok(record) => each(record),
+                Ok(record) => records.push(record),
                 Err(fault) => faults.push(fault),
             }
         }
-        (batch.0.len() - faults.len(), faults)
+        if !records.is_empty() {
+            take(&records);
+        }
+        (records.len(), faults)
     }
 }
 

@@ -39,14 +39,14 @@ impl Follower {
 
     pub(crate) fn try_poll(&mut self) -> Result<usize, LogError> {
         let kept = &mut self.kept;
-        self.consumer.poll(Duration::from_millis(20), 1_000, &mut |record| {
-            kept.push(Kept {
+        self.consumer.poll(Duration::from_millis(20), 1_000, &mut |records| {
+            kept.extend(records.iter().map(|record| Kept {
                 partition: record.partition,
                 offset: record.offset,
                 timestamp_ms: record.timestamp_ms,
                 key: record.key.to_vec(),
                 value: record.value.to_vec(),
-            });
+            }));
         })
     }
 
