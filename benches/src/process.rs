@@ -20,7 +20,7 @@ pub(crate) struct Processed {
 }
 
 pub(crate) async fn run() -> Result<()> {
-    let done = process(setting("HEARTBEATS", 4_000_000)).await?;
+    let done = process(setting("HEARTBEATS", 16_000_000)).await?;
     print_line(&json!({
         "bench": "process",
         "heartbeats": done.heartbeats,

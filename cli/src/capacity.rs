@@ -21,7 +21,7 @@ mod cost {
     /// CPU of the database for each row, µs.
     pub(super) const DATABASE_ROW_US: f64 = 6.3;
     /// Memory of a processor besides its sessions, bytes.
-    pub(super) const PROCESSOR_BYTES: f64 = 340e6;
+    pub(super) const PROCESSOR_BYTES: f64 = 720e6;
     /// Memory of a processor for each session of the last 24 h, bytes.
     pub(super) const SESSION_BYTES: f64 = 330.0;
     /// A heartbeat on the log, compressed, bytes.

@@ -130,7 +130,7 @@ class Run:
 
 def write_input(brokers: str, prefix: str, heartbeats: int) -> None:
     """Makes the topics of a pipeline, and fills its first; one that is filled stays as it is."""
-    flags = ["--topic-prefix", prefix, "--partitions", str(PARTITIONS), "--replication", "1", "--log", "warn"]
+    flags = ["--topic-prefix", prefix, "--partitions", PARTITIONS, "--replication", "1", "--log", "warn"]
     where = ["--brokers", brokers, "--database-url", os.environ["WATCHBEAT_TEST_DATABASE_URL"]]
     subprocess.run([binary(), "migrate", *flags, *where], check=True)
     marker = Path(os.environ["WATCHBEAT_TEST_KAFKA_DIR"]) / f"{prefix}input"

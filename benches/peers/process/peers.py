@@ -13,7 +13,7 @@ ROOT = HERE.parents[2]
 CACHE = Path(os.environ.get("WATCHBEAT_CACHE", Path.home() / ".cache/watchbeat")) / "peers/process"
 CORE = "1"  # of the program under test; Kafka, the input and the judge have core 0
 HEAP = "3g"
-PARTITIONS = 4
+PARTITIONS = os.environ.setdefault("PARTITIONS", "4")  # of the input; the Java programs read it, too
 
 
 @dataclass(frozen=True)

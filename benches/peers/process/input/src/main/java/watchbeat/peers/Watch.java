@@ -22,7 +22,7 @@ import watchbeat.peers.Truth.Sums;
  * input.
  */
 public final class Watch {
-    private static final int PARTITIONS = 4;
+    private static final int PARTITIONS = Integer.parseInt(System.getenv("PARTITIONS"));
     private static final long LINE_MS = 50;
     private static final long GIVE_UP_MS = 100_000;
 

@@ -39,7 +39,7 @@ import watchbeat.v1.HeartbeatsOuterClass.Record;
  * summed from the windows of its sessions, which is how the DSL counts distinct ones.
  */
 public final class Sessions {
-    private static final int PARTITIONS = 4;
+    private static final int PARTITIONS = Integer.parseInt(System.getenv("PARTITIONS"));
     private static final Duration MINUTE = Duration.ofMinutes(1);
     private static final Duration GRACE = Duration.ofHours(24);
     private static final String SEEN = "seen";
