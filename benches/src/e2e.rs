@@ -34,6 +34,7 @@ pub(crate) async fn run() -> Result<()> {
         ("--viewers", viewers.to_string()),
         ("--batch", batch.to_string()),
         ("--rate", (rate / batch).to_string()),
+        ("--connections", setting("CONNECTIONS", 256).to_string()),
         ("--duration", (minutes * 60).to_string()),
         ("--seed", setting("SEED", 1).to_string()),
         ("--settle", SETTLE_SECONDS.to_owned()),
