@@ -3,7 +3,7 @@
 
 use crate::gateway::round_2;
 use crate::process::print_line;
-use crate::role::{self, Cost, Role, setting};
+use crate::role::{self, Cost, PARTITIONS, Role, setting};
 use crate::stat::Servers;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -14,9 +14,6 @@ use tokio_postgres::Client;
 
 /// A tenth of those of the shipped day.
 const VIEWERS: u64 = 20_000;
-/// As deployed (k8s/). The more there are, the longer is an epoch of so many records, the more it merges, and the less memory
-/// its records touch.
-const PARTITIONS: u64 = 64;
 /// One for each core.
 const PROCESSORS: u64 = 2;
 /// Rows of a transaction of the sink: the more it merges, the less the database has to do, and nobody waits for these.

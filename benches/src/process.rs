@@ -1,14 +1,11 @@
 //! The processor from Kafka to published partials, all shipped views, on one core.
 
-use crate::role::{self, Cost, Role, now_ms, setting};
+use crate::role::{self, Cost, PARTITIONS, Role, now_ms, setting};
 use crate::viewers;
 use anyhow::Result;
 use serde_json::json;
 use std::time::Duration;
 use topic::{FromTheStart, KafkaSettings, Log};
-
-/// As `migrate` makes them when it is not told.
-const PARTITIONS: u64 = 64;
 
 /// What a run of the processor over the whole topic cost.
 pub(crate) struct Processed {

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The core of the process under test; everything else shares the others.
 const CORE: &str = "1";
+/// As `watchbeat migrate` makes them when it is not told. The more there are, the longer is an epoch of so many records, the
+/// more it merges, and the less memory its records touch.
+pub(crate) const PARTITIONS: u64 = 64;
 /// What is left for Kafka and the load.
 const OTHER_CORE: &str = "0";
 /// Time for a process to answer after its start.

@@ -1,6 +1,7 @@
 //! `watchbeat capacity`: how many cores, partitions and bytes a day of viewers takes, from what each heartbeat was measured
 //! to cost.
 
+use crate::migrate::PARTITIONS;
 use crate::output;
 use clap::Args;
 use serde_json::{Value, json};
@@ -40,8 +41,6 @@ const BUCKETS_PER_REPORT: f64 = 0.5;
 const UTILISATION: f64 = 0.6;
 /// The day's peak by its mean, in the shipped profile `day`.
 const PEAK_BY_MEAN: f64 = 5.8;
-/// A replay merges more with 64 partitions than with fewer (docs/benchmarks.md), and they cannot become more later.
-const LEAST_PARTITIONS: u64 = 64;
 /// Days that the topics keep, as `watchbeat migrate` sets them.
 const KEPT_DAYS: f64 = 7.0;
 
@@ -124,7 +123,7 @@ impl CapacityFlags {
             database_cores: cores(rows_per_second, cost::DATABASE_ROW_US),
             rows_per_second,
             // So that several times as many processors or sinks as are needed can share them evenly.
-            partitions: (processor_cores.max(sink_cores).ceil() as u64 * 4).next_power_of_two().max(LEAST_PARTITIONS),
+            partitions: (processor_cores.max(sink_cores).ceil() as u64 * 4).next_power_of_two().max(PARTITIONS.into()),
             kafka_bytes_per_day: heartbeats_per_day * on_log,
             kafka_bytes: heartbeats_per_day * on_log * KEPT_DAYS,
             kafka_bytes_per_second: peak * on_log,

@@ -12,13 +12,16 @@ pub(crate) struct MigrateFlags {
     topics: TopicFlags,
 }
 
+/// Partitions unless told: a replay merges more with 64 than with fewer (docs/benchmarks.md), and they cannot become more later.
+pub(crate) const PARTITIONS: u32 = 64;
+
 /// The topics to make.
 #[derive(Debug, Args)]
 struct TopicFlags {
     #[command(flatten)]
     log: Option<LogFlags>,
     /// Partitions of the topics; can never be changed, so take many
-    #[arg(long, env = "WATCHBEAT_PARTITIONS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    #[arg(long, env = "WATCHBEAT_PARTITIONS", default_value_t = PARTITIONS, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     partitions: u32,
     /// Copies of each partition
     #[arg(long, env = "WATCHBEAT_REPLICATION", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]

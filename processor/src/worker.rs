@@ -75,19 +75,17 @@ impl Worker {
         while !stop.is_requested() {
             let (folding, changes) = (&mut self.folding, &self.changes);
             let (snapshots, every) = (&self.snapshots, self.snapshot_every);
-            let (mut failure, mut is_first) = (None, true);
+            let (mut folded, mut is_first) = (Ok(()), true);
             let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
                 if std::mem::take(&mut is_first) {
                     folding.follow(changes); // partitions come and leave before the first record of a poll only
                 }
                 let mut runs = records.chunk_by(|one, next| one.partition == next.partition);
-                if failure.is_none() {
-                    failure = runs.try_for_each(|run| folding.take(run, snapshots, every)).err();
+                if folded.is_ok() {
+                    folded = runs.try_for_each(|run| folding.take(run, snapshots, every));
                 }
             })?;
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
+            folded?;
             log.ready();
             meters::records(taken);
             self.folding.follow(&self.changes);
@@ -273,10 +271,10 @@ impl Folding {
     /// memory of users, which comes for many of them as soon as for one.
     fn take(&mut self, records: &[Record<'_>], snapshots: &Snapshots, every: Duration) -> Result<(), TaskError> {
         let Folding { shards, run, epochs, late, readings } = self;
+        let Some(Record { partition, .. }) = records.first() else { return Ok(()) };
+        let not_assigned = || format!("a record came from partition {partition}, which is not assigned here");
+        let owned = shards.get_mut(partition).ok_or_else(not_assigned)?;
         for records in records.chunks(READ_AHEAD) {
-            let partition = records[0].partition;
-            let not_assigned = || format!("a record came from partition {partition}, which is not assigned here");
-            let owned = shards.get_mut(&partition).ok_or_else(not_assigned)?;
             let readings = &mut readings[..records.len()];
             readings.iter_mut().zip(records).for_each(|(reading, record)| reading.read(record.value));
             owned.shard.anticipate(readings);
