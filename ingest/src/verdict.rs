@@ -127,7 +127,8 @@ impl Verdict {
             }
             Foreign::Refused { rejection, source } => {
                 // Where its user is nobody knows, so with a pepper nothing of it is kept.
-                let report = if route.peppers.is_some() { Report::Withheld } else { Report::of_text(source) };
+                let source = source.as_deref().filter(|_| route.peppers.is_none());
+                let report = source.map_or(Report::Withheld, Report::of_text);
                 self.refuse(index, rejection.clone(), route, report);
             }
             Foreign::Ignored => self.ignored += 1,

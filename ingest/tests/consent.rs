@@ -144,6 +144,30 @@ async fn dead_letters_without_consent_name_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_of_other_formats_without_consent_name_nobody() {
+    const SNOWPLOW: &str = include_str!("fixtures/snowplow/playing.json");
+    const SEGMENT: &str = include_str!("fixtures/segment/playing.json");
+    for (path, body, records, user) in [
+        ("/v1/adapters/snowplow", SNOWPLOW, 6, "viewer:40example.com"),
+        ("/v1/adapters/segment", SEGMENT, 4, "u-1"),
+        ("/v1/adapters/segment", r#"{"batch": [["u-1"]]}"#, 0, "u-1"),
+        ("/v1/adapters/snowplow", r#"{"uid": "u-1""#, 0, "u-1"),
+    ] {
+        for query in ["consent=true", "consent=false"] {
+            let gateway = start(None, false).await;
+            let reply = gateway.post(&format!("{path}?{query}"), &[], body.as_bytes()).await;
+            assert_eq!(reply.status, 200, "{path}?{query}: {reply:?}");
+            let users: BTreeSet<_> = gateway.records(records).await.into_iter().map(|record| record.user_id).collect();
+            let letters = if records > 0 { Vec::new() } else { gateway.dead_letters(1).await };
+            let is_named = users.contains(user) || json!(letters).to_string().contains(user);
+            assert_eq!(is_named, query == "consent=true", "{path}?{query}: {users:?} {letters:?}");
+            assert!(is_named || users.iter().all(|user| user.starts_with("s.")), "{users:?}");
+            gateway.stop().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rates_count_the_user_and_not_the_pseudonym() {
     let keys = r#"[{"key": "k", "site": "a", "reports_per_second_per_user": 1}]"#;
     let gateway = start(Some(keys), false).await;

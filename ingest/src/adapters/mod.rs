@@ -35,8 +35,8 @@ pub(crate) enum Format {
 pub(crate) enum Foreign {
     /// A report in heartbeat v1, the text of a JSON object that is still to be checked.
     Report(String),
-    /// An event that cannot be read, and its text.
-    Refused { rejection: Rejection, source: String },
+    /// An event that cannot be read, and its text; no text where its viewer may not have agreed to be recognised.
+    Refused { rejection: Rejection, source: Option<String> },
     /// An event that says nothing about what was played.
     Ignored,
 }
@@ -68,7 +68,7 @@ impl Format {
             return Err(Fault::EmptyBody.into());
         }
         let given = Given::of(query);
-        let reports = match self {
+        let mut reports = match self {
             Format::Cmcd => cmcd::reports(utf8(body)?, &given),
             Format::Segment => segment::reports(utf8(body)?, &given)?,
             // Older trackers send a body again for ever when it is refused, and nothing behind it: it goes to the dead letters.
@@ -76,6 +76,9 @@ impl Format {
                 vec![refused(Code::MalformedJson, problem.detail.into_owned(), &String::from_utf8_lossy(body))]
             }),
         };
+        if given.asks_for_consent() {
+            reports.iter_mut().for_each(Foreign::withhold);
+        }
         if reports.len() > MAX_REPORTS { Err(Fault::TooManyReports.into()) } else { Ok(reports) }
     }
 
@@ -92,12 +95,25 @@ impl Format {
     }
 }
 
+impl Foreign {
+    /// Forgets the text of an event that cannot be read.
+    fn withhold(&mut self) {
+        if let Foreign::Refused { source, .. } = self {
+            *source = None;
+        }
+    }
+}
+
 /// What the address says for events that do not say it themselves.
 #[derive(Debug, Default)]
 struct Given {
     user_id: Option<String>,
     territory: Option<String>,
     device: Option<String>,
+    /// Whether the viewers have agreed to be recognised; anything but `true` is no.
+    consent: Option<bool>,
+    /// Category of consent that events have to carry; only Segment's do.
+    consent_category: Option<String>,
     /// Positions of Segment's playback events exclude ads, as those of its content events always do.
     playback_excludes_ads: bool,
 }
@@ -110,11 +126,19 @@ impl Given {
                 "user_id" => given.user_id = Some(value.into_owned()),
                 "territory" => given.territory = Some(value.into_owned()),
                 "device" => given.device = Some(value.into_owned()),
+                // One refusal outweighs the rest, as in a report that says it twice.
+                "consent" => given.consent = Some(value == "true" && given.consent != Some(false)),
+                "consent_category" => given.consent_category = Some(value.into_owned()),
                 "playback_position" => given.playback_excludes_ads = value == "content",
                 _ => {}
             }
         }
         given
+    }
+
+    /// Whether viewers may come who have not agreed to be recognised.
+    fn asks_for_consent(&self) -> bool {
+        self.consent == Some(false) || self.consent_category.is_some()
     }
 }
 
@@ -132,5 +156,5 @@ fn utf8(body: &[u8]) -> Result<&str, Problem> {
 }
 
 fn refused(code: Code, detail: String, source: &str) -> Foreign {
-    Foreign::Refused { rejection: Rejection { code, detail }, source: source.to_owned() }
+    Foreign::Refused { rejection: Rejection { code, detail }, source: Some(source.to_owned()) }
 }

@@ -47,7 +47,7 @@ fn report(source: &str, batch_sent_at: Option<&Value>, given: &Given) -> Foreign
     }
     let name = call["event"].as_str().unwrap_or_default().trim().to_ascii_lowercase();
     let properties = &call["properties"];
-    let common = || common(&call, batch_sent_at);
+    let common = || common(&call, batch_sent_at, given);
     match name.strip_prefix("video ").and_then(|name| name.split_once(' ')) {
         Some(("content", what)) => match content_state(what) {
             Some((state, turn)) => content(common(), properties, &properties["asset_id"], state, turn).finish(given),
@@ -71,7 +71,7 @@ fn report(source: &str, batch_sent_at: Option<&Value>, given: &Given) -> Foreign
 }
 
 /// What all reports of a call share.
-fn common(call: &Value, batch_sent_at: Option<&Value>) -> Draft {
+fn common(call: &Value, batch_sent_at: Option<&Value>, given: &Given) -> Draft {
     let event_time = ms_of_iso(&call["timestamp"]).or_else(|| ms_of_iso(&call["originalTimestamp"]));
     let sent_at = ms_of_iso(&call["sentAt"]).or_else(|| batch_sent_at.and_then(ms_of_iso));
     // A call that was received before, by Segment, has its time corrected already.
@@ -83,6 +83,8 @@ fn common(call: &Value, batch_sent_at: Option<&Value>) -> Draft {
         sent_at: sent_at.filter(|_| !is_forwarded),
         territory: context["location"]["country"].as_str().map(str::to_owned),
         device: context["device"]["type"].as_str().map(str::to_owned),
+        // As Segment's consent management writes it. A category that is not there was not agreed to.
+        consent: given.consent_category.as_ref().map(|name| context["consent"]["categoryPreferences"][name] == true),
         ..Draft::default()
     }
 }

@@ -41,7 +41,7 @@ fn report(source: &str, given: &Given) -> Foreign {
     let event = match Event::read(source) {
         Ok(Some(event)) => event,
         Ok(None) => return Foreign::Ignored,
-        Err(rejection) => return Foreign::Refused { rejection, source: source.to_owned() },
+        Err(rejection) => return Foreign::Refused { rejection, source: Some(source.to_owned()) },
     };
     // The plugin holds back changes of the volume, and then sends an old position with a new time.
     if event.name == "volume_change" {

@@ -38,7 +38,8 @@ fn check(format: Format, body: &str, query: &str, expected: Expect) {
         match foreign {
             Foreign::Ignored => table.push_str("ignored\n"),
             Foreign::Refused { rejection, source } => {
-                writeln!(table, "unreadable: {rejection} ({} bytes)", source.len()).unwrap();
+                let kept = source.map_or("withheld".to_owned(), |source| format!("{} bytes", source.len()));
+                writeln!(table, "unreadable: {rejection} ({kept})").unwrap();
             }
             Foreign::Report(text) => match json::heartbeat(&text, RECEIVED_AT) {
                 Ok(heartbeat) => writeln!(table, "{}", line(&heartbeat)).unwrap(),
@@ -62,6 +63,9 @@ fn line(heartbeat: &Heartbeat) -> String {
     }
     for label in heartbeat.territory.iter().chain(&heartbeat.device) {
         write!(line, " {label}").unwrap();
+    }
+    if !heartbeat.consent {
+        line.push_str(" without consent");
     }
     if let Some(ad) = &heartbeat.ad {
         assert_eq!(ad.impression_id, *session_id, "each showing is a session");

@@ -199,3 +199,62 @@ fn what_is_credited_is_what_was_played() {
     check_credit(FORMAT, fixture!("segment/ads.json"), 15_000);
     check_credit(FORMAT, fixture!("segment/end.json"), 10_000);
 }
+
+const CONSENTS: &str = r#"{"batch": [
+    {"event": "Video Content Playing", "userId": "u-1", "timestamp": "2025-11-20T11:59:50Z",
+     "context": {"consent": {"categoryPreferences": {"Analytics": true, "Advertising": false}}},
+     "properties": {"session_id": "1", "asset_id": "f", "position": 1}},
+    {"event": "Video Content Playing", "userId": "u-1", "timestamp": "2025-11-20T11:59:55Z",
+     "context": {}, "properties": {"session_id": "1", "asset_id": "f", "position": 6}},
+    7]}"#;
+
+#[test]
+fn consent_is_what_the_address_says() {
+    check(
+        FORMAT,
+        CONSENTS,
+        "consent=true",
+        expect![[r#"
+        1:w2915 275385 u-1 f at 7190000 pos 1000 Playing
+        1:w2915 275391 u-1 f at 7195000 pos 6000 Playing
+        unreadable: not_an_object: a call is a JSON object (1 bytes)
+    "#]],
+    );
+    for query in ["consent=false", "consent=", "consent=false&consent=true", "consent=false&consent_category=Analytics"]
+    {
+        check(
+            FORMAT,
+            CONSENTS,
+            query,
+            expect![[r#"
+            1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
+            1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
+            unreadable: not_an_object: a call is a JSON object (withheld)
+        "#]],
+        );
+    }
+}
+
+#[test]
+fn consent_is_that_of_the_category_which_the_address_names() {
+    check(
+        FORMAT,
+        CONSENTS,
+        "consent_category=Analytics",
+        expect![[r#"
+        1:w2915 275385 u-1 f at 7190000 pos 1000 Playing
+        1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
+        unreadable: not_an_object: a call is a JSON object (withheld)
+    "#]],
+    );
+    check(
+        FORMAT,
+        CONSENTS,
+        "consent_category=Advertising",
+        expect![[r#"
+        1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
+        1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
+        unreadable: not_an_object: a call is a JSON object (withheld)
+    "#]],
+    );
+}
