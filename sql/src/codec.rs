@@ -19,6 +19,9 @@ pub enum CodecError {
     /// Not zstd, or cut short.
     #[error("the partial is not readable zstd: {0}")]
     Compression(#[source] std::io::Error),
+    /// No frame that says how many bytes it holds, as all that were published here do: reading it takes memory for the most.
+    #[error("the partial is no zstd that says how many bytes it holds")]
+    NoSize,
     /// A bomb, or an epoch nobody should publish.
     #[error("the partial has more than {} bytes or {} values decompressed", caps::DECOMPRESSED_BYTES, caps::VALUES)]
     TooLarge,
@@ -115,7 +118,7 @@ impl Default for Encoder {
 /// The partial in `bytes`, checked: ranges, names, roles, kinds, one value a row in each column, keys not null, numbers of
 /// texts that are there.
 pub fn decode(bytes: &[u8]) -> Result<Partial, CodecError> {
-    let said = get_frame_content_size(bytes).ok().flatten().unwrap_or(caps::DECOMPRESSED_BYTES);
+    let said = get_frame_content_size(bytes).ok().flatten().ok_or(CodecError::NoSize)?;
     if said > caps::DECOMPRESSED_BYTES {
         return Err(CodecError::TooLarge);
     }

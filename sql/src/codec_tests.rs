@@ -102,4 +102,7 @@ fn bytes_that_are_no_partial_are_refused() {
     }
     let bomb = zstd::bulk::compress(&vec![0; caps::DECOMPRESSED_BYTES as usize + 1], 1).unwrap();
     assert!(matches!(decode(&bomb), Err(CodecError::TooLarge)));
+    let plain = zstd::stream::decode_all(&whole[..]).unwrap();
+    let of_unknown_size = zstd::stream::encode_all(&plain[..], 1).unwrap();
+    assert!(matches!(decode(&of_unknown_size), Err(CodecError::NoSize)));
 }
