@@ -179,6 +179,7 @@ fn http1_builder() -> http1::Builder {
         .max_buf_size(MAX_HEAD_BYTES)
         .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
+        .writev(false) // head and body of an answer are one small piece
         .half_close(true); // a beacon may shut its side as soon as it is sent, and still wants the answer
     builder
 }
