@@ -15,6 +15,7 @@ mod framing;
 mod gateway;
 mod kernel;
 mod load;
+mod loadgen;
 mod process;
 mod request;
 mod role;
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
         Some("kernel") => return kernel::run(),
         _ if std::env::var_os("WATCHBEAT_TEST_BROKERS").is_none() => return Err(again_with_services(&arguments.0)),
         Some("gateway") => return gateway::run(),
+        Some("loadgen") => return loadgen::run(),
         Some("armour") => return armour::run(),
         _ => {}
     }
@@ -55,7 +57,7 @@ fn main() -> Result<()> {
         Some("soak") => runtime.block_on(soak::run()),
         Some("day") => runtime.block_on(day::run()),
         Some("e2e") => runtime.block_on(e2e::run()),
-        _ => bail!("usage: bench gateway|armour|soak|process|kernel|sink|day|e2e|load"),
+        _ => bail!("usage: bench gateway|loadgen|armour|soak|process|kernel|sink|day|e2e|load"),
     }
 }
 

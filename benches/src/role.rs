@@ -67,16 +67,27 @@ pub(crate) fn command(arguments: &[&str]) -> Result<Command> {
 
 /// Runs a command of the binary to its end: its last line on standard output, which is JSON, whatever its exit status.
 pub(crate) fn told(arguments: &[&str]) -> Result<Value> {
-    let output = command(arguments)?.args(["--log", "warn"]).stderr(Stdio::inherit()).output()?;
+    last_line(command(arguments)?, arguments[0])
+}
+
+/// The same off the core under test, and without the database.
+pub(crate) fn told_beside(arguments: &[&str]) -> Result<Value> {
+    let mut command = pinned(&command(arguments)?, OTHER_CORE);
+    command.env_remove("WATCHBEAT_DATABASE_URL");
+    last_line(command, arguments[0])
+}
+
+fn last_line(mut command: Command, name: &str) -> Result<Value> {
+    let output = command.args(["--log", "warn"]).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().with_context(|| format!("watchbeat {} said nothing", arguments[0]))?;
+    let last = text.lines().last().with_context(|| format!("watchbeat {name} said nothing"))?;
     Ok(serde_json::from_str(last)?)
 }
 
-/// The same command on the core under test.
-fn pinned(command: &Command) -> Command {
+/// The same command on one core.
+fn pinned(command: &Command, core: &str) -> Command {
     let mut pinned = Command::new("taskset");
-    pinned.args(["--cpu-list", CORE]).arg(command.get_program()).args(command.get_args());
+    pinned.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
     pinned.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     pinned
 }
@@ -100,7 +111,7 @@ impl Role {
     pub(crate) fn start(arguments: &[&str]) -> Result<Role> {
         let (admin, arguments) = with_admin(arguments)?;
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        Role::serving(pinned(&command(&arguments)?), admin)
+        Role::serving(pinned(&command(&arguments)?, CORE), admin)
     }
 
     /// Starts a role on any core and waits until its admin port answers.
@@ -115,7 +126,7 @@ impl Role {
         let mut command = Command::new(std::env::current_exe()?);
         let (listen_on, status, hold) = (listen.to_string(), status.to_string(), hold.as_millis().to_string());
         command.args(["floor", "--listen", &listen_on, "--status", &status, "--hold-ms", &hold]);
-        Role::serving(pinned(&command), listen)
+        Role::serving(pinned(&command, CORE), listen)
     }
 
     fn serving(mut command: Command, address: SocketAddr) -> Result<Role> {
