@@ -3,10 +3,8 @@
 //! process of lower priority than Kafka, the quiet load a thread of higher: what it sees is the gateway, not the core.
 
 use crate::attack::raise_open_files;
-use crate::figures::Figures;
-use crate::gateway::{median, round_2};
+use crate::figures::{Figures, median, print_line, round_2};
 use crate::load::{self, Plan};
-use crate::process::print_line;
 use crate::role::{self, Role, setting};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};

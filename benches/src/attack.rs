@@ -2,8 +2,8 @@
 //! site that sends ten times what it may. It runs until its standard input ends, and then says what it did.
 
 use crate::Arguments;
+use crate::figures::print_line;
 use crate::load::{self, Plan};
-use crate::process::print_line;
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;

@@ -1,8 +1,7 @@
 //! A day written straight to Kafka and then replayed: processors and sink work off the backlog into PostgreSQL, on any
 //! core, until the tables hold every record; then each row is compared with what the viewers really did.
 
-use crate::gateway::round_2;
-use crate::process::print_line;
+use crate::figures::{print_line, round_2};
 use crate::role::{self, Cost, PARTITIONS, Role, setting};
 use crate::stat::Servers;
 use anyhow::{Context, Result, ensure};

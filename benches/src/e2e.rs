@@ -2,8 +2,7 @@
 //! cores. The lag is how many records the tables are behind the log; at the end each row is compared with what the viewers
 //! really did.
 
-use crate::gateway::round_2;
-use crate::process::print_line;
+use crate::figures::{print_line, round_2};
 use crate::role::{self, Role, setting};
 use crate::stat::Servers;
 use anyhow::{Context, Result, ensure};

@@ -1,4 +1,4 @@
-//! What a load came to: answers, costs and latencies.
+//! What a load came to: answers, costs and latencies; and how every benchmark tells its figures.
 
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
@@ -76,4 +76,23 @@ impl Figures {
         ensure!(self.requests() > 0, "no request was answered");
         Ok(self)
     }
+}
+
+/// The middle one of a figure of some rounds.
+pub(crate) fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+}
+
+/// As many digits as the figure is worth.
+pub(crate) fn round_2(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
+}
+
+/// The one line of JSON that a benchmark ends with.
+#[allow(clippy::print_stdout)] // it is the output
+pub(crate) fn print_line(figures: &serde_json::Value) {
+    println!("{figures}");
 }

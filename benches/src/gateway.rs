@@ -1,9 +1,8 @@
 //! The gateway over HTTP with acks=all on a real Kafka, on one core, held against the floor: what a bare epoll server uses
 //! for the same requests on the same core in the same minute. Then latencies by an open load.
 
-use crate::figures::Figures;
+use crate::figures::{Figures, median, print_line, round_2};
 use crate::load::{self, Plan};
-use crate::process::print_line;
 use crate::role::{self, Role, setting};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -129,17 +128,4 @@ impl Bench {
 
 fn ratio(round: &Round) -> f64 {
     round.single.server_us() / round.floor.server_us()
-}
-
-/// The middle one of a figure of some rounds.
-pub(crate) fn median<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
-    let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
-}
-
-/// As many digits as the figure is worth.
-pub(crate) fn round_2(figure: f64) -> f64 {
-    (figure * 100.0).round() / 100.0
 }

@@ -1,8 +1,7 @@
 //! The session kernel alone, without Kafka: what a heartbeat costs and what a session takes among many open ones, held against
 //! a hash map that adds up one number for each; and for how long a snapshot stops the loop.
 
-use crate::gateway::round_2;
-use crate::process::print_line;
+use crate::figures::{print_line, round_2};
 use crate::role::setting;
 use crate::stat;
 use crate::viewers::record;

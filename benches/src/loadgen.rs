@@ -1,10 +1,9 @@
 //! What the load generator costs beside the gateway that it loads, each on a core of its own: a load that costs as much as what
 //! it measures leaves half a machine for the measurement.
 
-use crate::gateway::{median, round_2};
-use crate::process::print_line;
+use crate::figures::{median, print_line, round_2};
 use crate::role::{self, Role, setting};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 const PARTITIONS: u32 = 4;
@@ -50,6 +49,10 @@ fn round(gateway: &Role, arguments: &[&str]) -> Result<Round> {
     let before = gateway.cpu()?;
     let told = role::told_beside(arguments)?;
     let spent = gateway.cpu()?.saturating_sub(before);
+    // What was refused or tried again has cost both, and counts for none.
+    for wrong in ["rejected", "failures"] {
+        ensure!(told[wrong].as_object().is_some_and(|all| all.is_empty()), "the load has {wrong}: {}", told[wrong]);
+    }
     let figure = |name: &str| told[name].as_f64().with_context(|| format!("{name} of the load"));
     Ok(Round { load: figure("load_us_per_request")?, gateway: spent.as_secs_f64() * 1e6 / figure("requests")? })
 }

@@ -93,7 +93,7 @@ fn load_alone(arguments: &Arguments) -> Result<()> {
     let pid: Option<u32> = arguments.find("--pid")?;
     let server_cpu = || pid.map_or(Ok(Duration::ZERO), role::cpu);
     let figures = load::run(&plan, &server_cpu)?;
-    process::print_line(&figures.to_json());
+    figures::print_line(&figures.to_json());
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The processor from Kafka to published partials, all shipped views, on one core.
 
+use crate::figures::print_line;
 use crate::role::{self, Cost, PARTITIONS, Role, now_ms, setting};
 use crate::viewers;
 use anyhow::Result;
@@ -66,10 +67,4 @@ fn watch(log: &Log, ends: &[u64], role: &Role) -> Result<(Cost, u64)> {
         })?;
     }
     Ok((role.cost()?, bytes))
-}
-
-/// The one line of JSON that a benchmark ends with.
-#[allow(clippy::print_stdout)] // it is the output
-pub(crate) fn print_line(figures: &serde_json::Value) {
-    println!("{figures}");
 }

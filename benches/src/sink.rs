@@ -1,8 +1,8 @@
 //! The sink from published partials to committed rows, on one core; the database has the others. Then the floor: the same
 //! epochs, merged beforehand into batches as large, by nothing but the upserts.
 
-use crate::gateway::round_2;
-use crate::process::{print_line, process};
+use crate::figures::{print_line, round_2};
+use crate::process::process;
 use crate::role::{self, Role, setting};
 use anyhow::{Context, Result};
 use playback::texts::Texts;

@@ -6,7 +6,7 @@ mod chaos;
 mod tables;
 mod viewer;
 
-use crate::process::print_line;
+use crate::figures::print_line;
 use crate::role::{self, Role, setting};
 use anyhow::{Context, Result, ensure};
 use chaos::{Act, Plan};

@@ -31,6 +31,7 @@ pub(super) struct Draft {
     pub(super) duration_ms: Option<i64>,
     pub(super) territory: Option<String>,
     pub(super) device: Option<String>,
+    /// At first whether the event agrees in all categories that the address names, where it can.
     pub(super) consent: Option<bool>,
     pub(super) ad: Option<Ad>,
 }
@@ -50,8 +51,9 @@ impl Draft {
         self.user_id = self.user_id.or_else(|| given.user_id.as_deref().and_then(id));
         self.territory = territory(self.territory).or_else(|| territory(given.territory.clone()));
         self.device = device(self.device).or_else(|| device(given.device.clone()));
-        // Both may say no.
-        self.consent = [self.consent, given.consent].into_iter().flatten().min();
+        let in_categories = (!given.consent_categories.is_empty()).then(|| self.consent == Some(true));
+        // Each may say no.
+        self.consent = [in_categories, given.consent].into_iter().flatten().min();
         self.rate = self.rate.filter(|rate| RATE.contains(rate));
         self.duration_ms = self.duration_ms.filter(|duration| DURATION_MS.contains(duration));
         Foreign::Report(serde_json::to_string(&self).expect("texts and finite numbers are always JSON"))

@@ -112,8 +112,9 @@ struct Given {
     device: Option<String>,
     /// Whether the viewers have agreed to be recognised; anything but `true` is no.
     consent: Option<bool>,
-    /// Category of consent that events have to carry; only Segment's do.
-    consent_category: Option<String>,
+    /// Categories of consent that each event must have been agreed to in. Only Segment's say so: with any, the others' are
+    /// without consent.
+    consent_categories: Vec<String>,
     /// Positions of Segment's playback events exclude ads, as those of its content events always do.
     playback_excludes_ads: bool,
 }
@@ -128,7 +129,7 @@ impl Given {
                 "device" => given.device = Some(value.into_owned()),
                 // One refusal outweighs the rest, as in a report that says it twice.
                 "consent" => given.consent = Some(value == "true" && given.consent != Some(false)),
-                "consent_category" => given.consent_category = Some(value.into_owned()),
+                "consent_category" => given.consent_categories.push(value.into_owned()),
                 "playback_position" => given.playback_excludes_ads = value == "content",
                 _ => {}
             }
@@ -138,7 +139,7 @@ impl Given {
 
     /// Whether viewers may come who have not agreed to be recognised.
     fn asks_for_consent(&self) -> bool {
-        self.consent == Some(false) || self.consent_category.is_some()
+        self.consent == Some(false) || !self.consent_categories.is_empty()
     }
 }
 

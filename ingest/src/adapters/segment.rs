@@ -77,6 +77,7 @@ fn common(call: &Value, batch_sent_at: Option<&Value>, given: &Given) -> Draft {
     // A call that was received before, by Segment, has its time corrected already.
     let is_forwarded = call["receivedAt"].is_string();
     let context = &call["context"];
+    let choices = &context["consent"]["categoryPreferences"];
     Draft {
         user_id: id_of(&call["userId"]).or_else(|| id_of(&call["anonymousId"])),
         event_time,
@@ -84,7 +85,7 @@ fn common(call: &Value, batch_sent_at: Option<&Value>, given: &Given) -> Draft {
         territory: context["location"]["country"].as_str().map(str::to_owned),
         device: context["device"]["type"].as_str().map(str::to_owned),
         // As Segment's consent management writes it. A category that is not there was not agreed to.
-        consent: given.consent_category.as_ref().map(|name| context["consent"]["categoryPreferences"][name] == true),
+        consent: Some(given.consent_categories.iter().all(|category| choices[category] == true)),
         ..Draft::default()
     }
 }

@@ -160,3 +160,20 @@ fn every_answer_is_a_success_with_the_body_its_senders_know() {
         [(204, None, ""), (200, Some("text/plain"), "ok"), (200, Some("application/json"), r#"{"success":true}"#)];
     assert_eq!(answers, expected);
 }
+
+#[test]
+fn a_category_of_consent_that_a_format_cannot_say_was_not_agreed_to() {
+    for (format, body) in
+        [(Format::Cmcd, fixture!("cmcd/playing.txt")), (Format::Snowplow, fixture!("snowplow/playing.json"))]
+    {
+        for (query, consents) in [("", true), ("consent_category=Analytics", false)] {
+            let judged = |foreign: &Foreign| match foreign {
+                Foreign::Report(text) => json::heartbeat(text, RECEIVED_AT).ok(),
+                _ => None,
+            };
+            let reports: Vec<Heartbeat> = translated(format, body, query).iter().filter_map(judged).collect();
+            assert!(reports.len() > 3, "{format:?}: {reports:?}");
+            assert!(reports.iter().all(|report| report.consent == consents), "{format:?} with {query:?}");
+        }
+    }
+}

@@ -247,14 +247,16 @@ fn consent_is_that_of_the_category_which_the_address_names() {
         unreadable: not_an_object: a call is a JSON object (withheld)
     "#]],
     );
-    check(
-        FORMAT,
-        CONSENTS,
-        "consent_category=Advertising",
-        expect![[r#"
-        1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
-        1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
-        unreadable: not_an_object: a call is a JSON object (withheld)
-    "#]],
-    );
+    for query in ["consent_category=Advertising", "consent_category=Advertising&consent_category=Analytics"] {
+        check(
+            FORMAT,
+            CONSENTS,
+            query,
+            expect![[r#"
+            1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
+            1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
+            unreadable: not_an_object: a call is a JSON object (withheld)
+        "#]],
+        );
+    }
 }
