@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from peers import ROOT, Peer, free_port, watchbeat
+from machine import free_port, number, pin_kafka
+from peers import ROOT, Peer, watchbeat
 
-SECONDS = int(os.environ.get("SECONDS", "10"))
-WARM_SECONDS = int(os.environ.get("WARM_SECONDS", "5"))
+SECONDS = number("SECONDS", 10)
+WARM_SECONDS = number("WARM_SECONDS", 5)
 CONNECTIONS = [64, 256]
 START_SECONDS = 60  # a JVM on one busy core takes ten
 OUTAGE_SECONDS = 20  # a player that has waited this long has given up
@@ -262,11 +263,6 @@ def start_kafka(kafka_dir: str) -> None:
     with open(output, "w") as out:
         subprocess.run([ROOT / "scripts/kafka-start", kafka_dir], check=True, stdout=out)
     pin_kafka(kafka_dir)
-
-
-def pin_kafka(kafka_dir: str) -> None:
-    pid = Path(kafka_dir, "kafka.pid").read_text().strip()
-    subprocess.run(["taskset", "--all-tasks", "--cpu-list", "--pid", "0", pid], check=True, stdout=subprocess.DEVNULL)
 
 
 def now_ms() -> int:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import string
 import subprocess
 import tempfile
@@ -138,12 +137,6 @@ def filled(name: str, scratch: Path, **values: object) -> str:
     path = scratch / Path(name).name
     path.write_text(string.Template((HERE / name).read_text()).substitute(values))
     return str(path)
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 PEERS = [

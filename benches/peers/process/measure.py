@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from machine import cpu_seconds, memory_mib, number
 from peers import CORE, PARTITIONS, Job, Peer, binary, java
 
-HEARTBEATS = int(os.environ.get("HEARTBEATS", "4000000"))
-KILL_HEARTBEATS = int(os.environ.get("KILL_HEARTBEATS", str(HEARTBEATS // 2)))
-VIEWERS = int(os.environ.get("VIEWERS", "100000"))
-SEED = int(os.environ.get("SEED", "1"))
+HEARTBEATS = number("HEARTBEATS", 4_000_000)
+KILL_HEARTBEATS = number("KILL_HEARTBEATS", HEARTBEATS // 2)
+VIEWERS = number("VIEWERS", 100_000)
+SEED = number("SEED", 1)
 BEAT_SECONDS = 5
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 KILL_SHARE = 0.3  # of the results are out, then
 KILL_AFTER_SECONDS = 1  # it is killed, in the middle of the next piece of work
 KILL_PAUSE_SECONDS = 1  # so that nothing from before it can be taken for the first result after it
@@ -82,7 +82,7 @@ class Run:
         while not judged.wait(LOOK_SECONDS):
             cpu_seconds = self.cpu_seconds()
             self.costs.append((time.time(), cpu_seconds))
-            self.peak_mib = max(self.peak_mib, self.memory_mib())
+            self.peak_mib = max(self.peak_mib, memory_mib(self.process.pid) if self.process else 0)
 
     def cpu_seconds_at(self, at: float) -> float:
         """At the first look from then on."""
@@ -112,25 +112,12 @@ class Run:
         shutil.rmtree(self.job.dir)
 
     def cpu_seconds(self) -> float:
-        """utime + stime of all its threads so far, also of those that have ended."""
-        try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except (FileNotFoundError, AttributeError):
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
-
-    def memory_mib(self) -> int:
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except (FileNotFoundError, AttributeError):
-            return 0
-        lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(lines[0].split()[1]) // 1024 if lines else 0
+        return cpu_seconds(self.process.pid) if self.process else 0.0
 
 
 def write_input(brokers: str, prefix: str, heartbeats: int) -> None:
     """Makes the topics of a pipeline, and fills its first; one that is filled stays as it is."""
-    flags = ["--topic-prefix", prefix, "--partitions", PARTITIONS, "--replication", "1", "--log", "warn"]
+    flags = ["--topic-prefix", prefix, "--partitions", str(PARTITIONS), "--replication", "1", "--log", "warn"]
     where = ["--brokers", brokers, "--database-url", os.environ["WATCHBEAT_TEST_DATABASE_URL"]]
     subprocess.run([binary(), "migrate", *flags, *where], check=True)
     marker = Path(os.environ["WATCHBEAT_TEST_KAFKA_DIR"]) / f"{prefix}input"
@@ -218,8 +205,3 @@ def begin(peer: Peer, brokers: str, prefix: str, scratch: Path, what: str) -> Ru
     directory = scratch / name
     directory.mkdir()
     return Run(peer, Job(name, brokers, prefix, directory))
-
-
-def pin_kafka(kafka_dir: str) -> None:
-    pid = Path(kafka_dir, "kafka.pid").read_text().strip()
-    subprocess.run(["taskset", "--all-tasks", "--cpu-list", "--pid", "0", pid], check=True, stdout=subprocess.DEVNULL)

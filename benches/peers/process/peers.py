@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+from machine import number
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 CACHE = Path(os.environ.get("WATCHBEAT_CACHE", Path.home() / ".cache/watchbeat")) / "peers/process"
 CORE = "1"  # of the program under test; Kafka, the input and the judge have core 0
 HEAP = "3g"
-PARTITIONS = os.environ.setdefault("PARTITIONS", "4")  # of the input; the Java programs read it, too
+PARTITIONS = number("PARTITIONS", 4)  # of the input; the Java programs read it, too
 
 
 @dataclass(frozen=True)

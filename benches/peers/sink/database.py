@@ -4,9 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from peers import OTHER_CORE
+from machine import OTHER_CORE, cpu_seconds, pin
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # Empty tables again, as after `watchbeat migrate`.
 EMPTY = """do $$ declare name text; begin
     for name in select tablename from pg_tables where schemaname = 'watchbeat' and tablename not in ('migrations', 'videos')
@@ -62,18 +61,3 @@ class Database:
     def cpu_seconds(self) -> float:
         """Of the server, of its processes that have ended, and of those that run."""
         return sum(cpu_seconds(process, with_ended_children=process == self.server) for process in self.processes())
-
-
-def pin(process: int) -> None:
-    """Keeps a server off the core under test, and whatever it starts from now on."""
-    command = ["taskset", "--all-tasks", "--cpu-list", "--pid", OTHER_CORE, str(process)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def cpu_seconds(process: int, with_ended_children: bool = False) -> float:
-    """utime + stime of all its threads so far, also of those that have ended."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    except FileNotFoundError:
-        return 0.0
-    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / TICKS_PER_SECOND

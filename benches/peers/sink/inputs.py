@@ -1,18 +1,17 @@
 """The two inputs: finished rows for those who can only put a row in the place of another, partials for Watchbeat. What each is, how far
 it has come into the tables, and whether they are right."""
 
-import os
 import subprocess
-from pathlib import Path
 
 from database import Database
+from machine import number
 from peers import HERE, binary, java
 
-PARTITIONS = int(os.environ.setdefault("PARTITIONS", "64"))  # the benchmark reads it, too
-SESSIONS = int(os.environ.get("SESSIONS", "400000"))
-VERSIONS = int(os.environ.get("VERSIONS", "3"))  # of each row: how often it changed
-HEARTBEATS = int(os.environ.setdefault("HEARTBEATS", "24000000"))
-VIEWERS = int(os.environ.setdefault("VIEWERS", "100000"))
+PARTITIONS = number("PARTITIONS", 64)  # the benchmark reads it, too
+SESSIONS = number("SESSIONS", 400_000)
+VERSIONS = number("VERSIONS", 3)  # of each row: how often it changed
+HEARTBEATS = number("HEARTBEATS", 24_000_000)
+VIEWERS = number("VIEWERS", 100_000)
 SAMPLE_STEP = 293  # has no factor in common with a usual number of partitions, so that each has rows in the sample
 KEY = "site, user_id, session_id, video_id"
 

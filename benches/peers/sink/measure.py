@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from database import Database, cpu_seconds
+from database import Database
 from inputs import Partials, Rows
+from machine import cpu_seconds, memory_mib
 from peers import CORE, Job, Peer
 
 KILL_SHARE = 0.4  # of the input can be seen in the tables, then
@@ -59,17 +60,9 @@ class Run:
 
     def look(self) -> None:
         share = self.input.share()
-        self.peak_mib = max(self.peak_mib, self.memory_mib())
+        self.peak_mib = max(self.peak_mib, memory_mib(self.process.pid))
         spent = self.database.cpu_seconds() - self.database_cpu_seconds
         self.looks.append(Look(time.time(), share, cpu_seconds(self.process.pid), spent))
-
-    def memory_mib(self) -> int:
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except FileNotFoundError:
-            return 0
-        lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(lines[0].split()[1]) // 1024 if lines else 0
 
     def kill(self) -> None:
         self.process.kill()

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Callable
 from urllib.parse import urlsplit
 
+from machine import free_port
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 CACHE = Path(os.environ.get("WATCHBEAT_CACHE", Path.home() / ".cache/watchbeat")) / "peers/sink"
 CORE = "1"  # of the program under test
-OTHER_CORE = "0"  # of Kafka and the database
 HEAP = "3g"
 
 
@@ -87,12 +87,6 @@ def java(main: str, *flags: str) -> list[str]:
 def binary(name: str) -> Path:
     """A release binary of this repository."""
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / name
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def build() -> None:
