@@ -6,6 +6,7 @@ use crate::players::{Script, script, write_keys};
 use crate::{dev, log};
 use playback::model::{self, differences};
 use sql::testing::TestDatabase;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -21,25 +22,30 @@ pub(crate) const POINT_WAIT_MS: u32 = 8_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_random_logs_over_http_end_in_the_models_tables_on_the_embedded_parts() {
+    on_the_embedded_parts(0..LOGS, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_are_left_out_leave_their_tables_empty_and_the_others_exact() {
+    on_the_embedded_parts(0..LOGS / 10, &["watch_segments", "resume_positions"]).await;
+}
+
+/// Plays logs of these seeds, without these views.
+async fn on_the_embedded_parts(seeds: Range<u64>, left_out: &[&str]) {
     let dir = TempDir::new().unwrap();
     let database = TestDatabase::create().await;
-    let scripts: Vec<_> = (0..LOGS).map(|seed| script(seed, REPORTS)).collect();
+    let scripts: Vec<_> = seeds.map(|seed| script(seed, REPORTS)).collect();
     let keys = write_keys(dir.path(), &scripts);
-    let flags = [
-        "--keys",
-        keys.to_str().unwrap(),
-        "--database-url",
-        database.url(),
-        "--point-wait-ms",
-        &POINT_WAIT_MS.to_string(),
-    ];
+    let wait = POINT_WAIT_MS.to_string();
+    let mut flags = vec!["--keys", keys.to_str().unwrap(), "--database-url", database.url(), "--point-wait-ms", &wait];
+    flags.extend(left_out.iter().flat_map(|name| ["--without-view", name]));
     let (process, ready) = dev::start(dir.path(), "dev", &flags);
     let accepted = play_all(scripts, ready["ingest"].as_str().unwrap(), Duration::ZERO).await;
     let client = sql::migrate::connect(database.url()).await.unwrap();
     wait_until_complete(&client, accepted as u64).await;
     assert!(process.stop().success());
     let embedded = Log::embedded(&dir.path().join("data/log")).unwrap();
-    judge(&embedded, "heartbeats", accepted, &client).await;
+    judge_without(left_out, &embedded, "heartbeats", accepted, &client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,9 +103,16 @@ pub(crate) async fn wait_until_complete(client: &Client, accepted: u64) {
 
 /// Compares every table with the model's of the log, and the ledger with the log.
 pub(crate) async fn judge(of: &Log, topic: &str, accepted: usize, client: &Client) {
+    judge_without(&[], of, topic, accepted, client).await;
+}
+
+/// The same where the views of these names are left out: their tables are empty.
+async fn judge_without(left_out: &[&str], of: &Log, topic: &str, accepted: usize, client: &Client) {
     let logged = log::heartbeats(of, topic).await;
     assert!(logged.len() >= accepted, "accepted {accepted}, on the log {}", logged.len());
-    let found = differences(&model::run(&logged, model::Parameters::default()), &all_tables(client).await);
+    let mut expected = model::run(&logged, model::Parameters::default());
+    expected.tables.retain(|name, _| !left_out.contains(name));
+    let found = differences(&expected, &all_tables(client).await);
     assert!(found.is_empty(), "{}", found.join("\n"));
     let ends: u64 = of.end_offsets(topic).await.unwrap().iter().sum();
     let (offsets, waiting) = progress(client).await;
