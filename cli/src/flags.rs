@@ -133,9 +133,24 @@ pub(crate) struct PipelineFlags {
     /// Folder of more continuous views, *.sql, beside those that are built in
     #[arg(long, env = "WATCHBEAT_VIEWS", value_name = "DIR")]
     pub(crate) views: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) left_out: LeftOutFlags,
+}
+
+/// Which of the built-in views there are: the same for all processors of a pipeline, and for who answers from its tables.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LeftOutFlags {
     /// Built-in view that is not wanted, such as resume_positions: its table gets no rows and costs nothing; may be repeated
     #[arg(long = "without-view", env = "WATCHBEAT_WITHOUT_VIEWS", value_name = "NAME", value_delimiter = ',')]
     without_views: Vec<String>,
+}
+
+impl LeftOutFlags {
+    /// The names of those that are left out.
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
+        sql::views::shipped_without(&self.without_views)?;
+        Ok(self.without_views.clone())
+    }
 }
 
 impl PipelineFlags {
@@ -161,7 +176,7 @@ impl PipelineFlags {
 
     /// The built-in views that are wanted, and those of the folder by file name.
     fn view_sources(&self) -> Result<Vec<sql::views::ViewSource>> {
-        let mut sources = sql::views::shipped_without(&self.without_views)?;
+        let mut sources = sql::views::shipped_without(&self.left_out.without_views)?;
         let Some(folder) = &self.views else { return Ok(sources) };
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read --views {}", folder.display()))?;
         let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;

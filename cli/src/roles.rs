@@ -1,6 +1,6 @@
 //! The long-running roles, each as a process of its own.
 
-use crate::flags::{AdminFlags, DatabaseFlags, LogFlags, PipelineFlags};
+use crate::flags::{AdminFlags, DatabaseFlags, LeftOutFlags, LogFlags, PipelineFlags};
 use anyhow::Context;
 use clap::Args;
 use ipnet::IpNet;
@@ -151,6 +151,8 @@ pub(crate) struct ReportFlags {
     /// Address for questions; port 0 takes a free one
     #[arg(long, env = "WATCHBEAT_REPORT_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDR")]
     report_listen: SocketAddr,
+    #[command(flatten)]
+    left_out: LeftOutFlags,
 }
 
 /// Connections of a role to the database.
@@ -201,9 +203,10 @@ pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush
 
 pub(crate) async fn report(flags: ReportFlags) -> anyhow::Result<ExitCode> {
     let pool = sink::pool(&flags.database.database_url, POOL_SIZE)?;
+    let left_out = flags.left_out.names()?;
     let listener = listen(flags.report_listen).await?;
     run_role(flags.admin, |tasks, readiness, stop| {
-        tasks.spawn("report", report::serve(listener, pool, readiness, stop));
+        tasks.spawn("report", report::serve(listener, pool, left_out, readiness, stop));
     })
     .await
 }

@@ -16,6 +16,9 @@ pub enum ReportError {
     /// No such resource.
     #[error("there is no such path: ask /v1/users/{{user}}/videos/{{video}} or /v1/videos/{{video}}")]
     NoSuchPath,
+    /// The pipeline has no such view.
+    #[error("{0} is left out here (--without-view), so this cannot be answered")]
+    LeftOut(&'static str),
     /// No connection.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[from] deadpool_postgres::PoolError),
@@ -32,6 +35,7 @@ impl IntoResponse for ReportError {
         let (status, code, detail) = match &self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request", self.to_string()),
             Self::Unknown(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
+            Self::LeftOut(_) => (StatusCode::NOT_IMPLEMENTED, "left_out", self.to_string()),
             Self::Unreachable(_) | Self::Database(_) | Self::TooSlow => {
                 tracing::warn!(error = %self, "a report could not be answered");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer now: ask again".into())

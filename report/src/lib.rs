@@ -9,25 +9,39 @@ mod user_video;
 mod video;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use deadpool_postgres::Pool;
 use service::{Component, Readiness, Stop, TaskError};
 use tokio::net::TcpListener;
 
 pub use error::ReportError;
 
-/// Serves until told to stop; requests under way are answered.
-pub async fn serve(listener: TcpListener, pool: Pool, readiness: Readiness, stop: Stop) -> Result<(), TaskError> {
+/// Serves until told to stop; requests under way are answered. The views of the names `left_out` are not kept.
+pub async fn serve(
+    listener: TcpListener,
+    pool: Pool,
+    left_out: Vec<String>,
+    readiness: Readiness,
+    stop: Stop,
+) -> Result<(), TaskError> {
     let watching = watch_database(pool.clone(), readiness.component("report_database"), stop.clone());
     let routes = Router::new()
-        .route("/v1/users/{user}/videos/{video}", get(user_video::answer))
-        .route("/v1/videos/{video}", get(video::answer))
+        .route("/v1/users/{user}/videos/{video}", if_kept(&user_video::READS, &left_out, get(user_video::answer)))
+        .route("/v1/videos/{video}", if_kept(&video::READS, &left_out, get(video::answer)))
         .fallback(async || ReportError::NoSuchPath)
         .with_state(pool);
     let stopped = async move { stop.requested().await };
     let serving = async { axum::serve(listener, routes).with_graceful_shutdown(stopped).await };
     let ((), served) = tokio::join!(watching, serving);
     Ok(served?)
+}
+
+/// The route when all the views that it `reads` are kept: from a table without rows it would answer that nothing was watched.
+fn if_kept(reads: &[&'static str], left_out: &[String], route: MethodRouter<Pool>) -> MethodRouter<Pool> {
+    match reads.iter().copied().find(|view| left_out.iter().any(|name| name == view)) {
+        Some(view) => get(async move || ReportError::LeftOut(view)),
+        None => route,
+    }
 }
 
 /// Ready while the database answers.

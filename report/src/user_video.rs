@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::progress::{self, CompleteTo};
 use crate::{ReportError, caps};
 
+/// The views whose tables are read.
+pub(crate) const READS: [&str; 3] = ["resume_positions", "watch_segments", "watch_sessions"];
+
 /// The answer. Times and positions in ms.
 #[derive(Debug, Serialize)]
 pub(crate) struct UserVideo {

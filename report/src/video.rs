@@ -14,6 +14,9 @@ use crate::interval::instant_ms;
 use crate::progress::{self, CompleteTo};
 use crate::{ReportError, caps};
 
+/// The views whose tables are read.
+pub(crate) const READS: [&str; 3] = ["title_hours", "video_minutes", "video_retention"];
+
 /// The answer. Times and durations in ms.
 #[derive(Debug, Serialize)]
 pub(crate) struct Video {

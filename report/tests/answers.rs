@@ -41,6 +41,12 @@ struct World {
 
 impl World {
     async fn new() -> World {
+        World::without(&[]).await
+    }
+
+    /// One whose pipeline leaves out these views.
+    async fn without(left_out: &[&str]) -> World {
+        let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
         let database = TestDatabase::create().await;
         let mut client = sql::migrate::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
@@ -49,7 +55,7 @@ impl World {
         let pool = Pool::builder(manager).max_size(2).build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
-        let serving = tokio::spawn(report::serve(listener, pool, Readiness::new(), stop.clone()));
+        let serving = tokio::spawn(report::serve(listener, pool, left_out, Readiness::new(), stop.clone()));
         World { database: Some(database), address, stop, serving }
     }
 
@@ -107,6 +113,16 @@ async fn a_title_is_summed_over_the_range_asked_for() {
         assert_eq!(part["minutes"], json!([{ "minute": eleven, "watch_ms": 60, "viewers": 3 }]));
         assert_eq!(part["retention"], json!([]));
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
+    let world = World::without(&["watch_segments", "ad_hours"]).await;
+    let (status, answer) = world.get("/v1/users/u/videos/v").await;
+    assert_eq!((status, &answer["code"]), (501, &json!("left_out")));
+    assert!(answer["detail"].as_str().unwrap().starts_with("watch_segments is left out"), "{answer}");
+    assert_eq!(world.get("/v1/videos/v").await.0, 200);
     world.end().await;
 }
 
