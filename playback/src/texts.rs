@@ -17,6 +17,8 @@ pub struct Texts {
     /// Where each text ends in `all`.
     ends: Vec<u32>,
     codes: HashTable<u32>,
+    /// The number of a text that was asked for before, to be tried first.
+    recent: u32,
 }
 
 impl Texts {
@@ -36,8 +38,19 @@ impl Texts {
         }
     }
 
+    /// The same for a text that is mostly the one of the last such call.
+    pub fn code_again(&mut self, text: &str) -> TextCode {
+        if !self.is_recent(text) {
+            self.recent = self.code(text).0;
+        }
+        TextCode(self.recent)
+    }
+
     /// Number of `text`, if it has one.
     pub fn find(&self, text: &str) -> Option<TextCode> {
+        if self.is_recent(text) {
+            return Some(TextCode(self.recent));
+        }
         let is_it = |code: &u32| at(&self.all, &self.ends, *code) == text;
         self.codes.find(hash(text), is_it).map(|code| TextCode(*code))
     }
@@ -72,6 +85,10 @@ impl Texts {
         self.all.clear();
         self.ends.clear();
         self.codes.clear();
+    }
+
+    fn is_recent(&self, text: &str) -> bool {
+        (self.recent as usize) < self.ends.len() && at(&self.all, &self.ends, self.recent) == text
     }
 }
 
@@ -125,5 +142,19 @@ mod tests {
         assert_eq!(codes.map(|code| texts.get(code).to_owned()), words);
         texts.clear();
         assert_eq!((texts.code("tv").0, texts.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_text_that_is_asked_for_again_has_the_number_that_it_has() {
+        let mut texts = Texts::default();
+        assert_eq!(texts.find("a"), None);
+        let words = ["a", "a", "b", "a", "c", "c", "b"];
+        assert_eq!(words.map(|word| texts.code_again(word).0), [0, 0, 1, 0, 2, 2, 1]);
+        assert_eq!(
+            ["c", "b", "a", "d"].map(|word| texts.find(word).map(|code| code.0)),
+            [Some(2), Some(1), Some(0), None]
+        );
+        texts.clear();
+        assert_eq!((texts.find("b"), texts.code_again("c").0, texts.code_again("b").0), (None, 0, 1));
     }
 }

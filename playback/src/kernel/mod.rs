@@ -125,7 +125,7 @@ impl Kernel {
     /// Folds one record. True: it is late, and belongs on the late topic.
     pub fn report(&mut self, record: &Record, logged_at: i64, facts: &mut Facts) -> bool {
         self.advance(logged_at, facts);
-        let site = self.words.code(&record.site);
+        let site = self.words.code_again(&record.site);
         let disposition = self.place(record, site, facts);
         if let Some(disposition) = disposition {
             self.ledger.settle(site, &self.words, record.received_at, disposition, facts);
