@@ -16,6 +16,7 @@ from machine import cpu_seconds, memory_mib, number
 from peers import CORE, PARTITIONS, Job, Peer, binary, java
 
 HEARTBEATS = number("HEARTBEATS", 4_000_000)
+SHORT_HEARTBEATS = HEARTBEATS // 4  # what is beyond a run of so many counts as steady
 KILL_HEARTBEATS = number("KILL_HEARTBEATS", HEARTBEATS // 2)
 VIEWERS = number("VIEWERS", 100_000)
 SEED = number("SEED", 1)
@@ -23,8 +24,6 @@ BEAT_SECONDS = 5
 KILL_SHARE = 0.3  # of the results are out, then
 KILL_AFTER_SECONDS = 1  # it is killed, in the middle of the next piece of work
 KILL_PAUSE_SECONDS = 1  # so that nothing from before it can be taken for the first result after it
-STEADY_SHARES = (0.2, 0.8)  # from a moment in between to the end a run counts as steady
-PLATEAU_SECONDS = 1
 LOOK_SECONDS = 0.1
 
 
@@ -142,21 +141,16 @@ def speed(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
     if not any(sample.done for sample in run.samples):
         return {"is_complete": False, "judged": run.judged}
     last = run.samples[-1]
-    steady = steady_from(run.samples, run.expected)
     cpu_seconds = run.cpu_seconds_at(last.at)
-    steady_cpu_seconds = cpu_seconds - run.cpu_seconds_at(steady.at)
     records = run.input["records"]
-    done, share = last.done - steady.done, records / run.expected  # who drops copies has read them, too
     seconds = last.at - run.started
     return {
         "heartbeats": records,
         "first_result_seconds": round(next(sample.at for sample in run.samples if sample.done) - run.started, 1),
         "seconds": round(seconds, 1),
         "heartbeats_per_second": round(records / seconds),
-        "steady_heartbeats_per_second": round(done * share / (last.at - steady.at)) if done else None,
         "cpu_seconds": cpu_seconds,
         "cpu_seconds_per_million": round(cpu_seconds / records * 1e6, 2),
-        "steady_cpu_seconds_per_million": round(steady_cpu_seconds / (done * share) * 1e6, 2) if done else None,
         "core_busy": round(cpu_seconds / seconds, 2),
         "peak_mib": run.peak_mib,
         "is_complete": last.done >= run.expected,
@@ -164,12 +158,19 @@ def speed(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
     }
 
 
-def steady_from(samples: list[Sample], expected: int) -> Sample:
-    """Where the steady part begins. What commits every ten seconds brings its rows in bursts: then after a whole burst."""
-    between = [index for index, sample in enumerate(samples) if STEADY_SHARES[0] <= sample.done / expected <= STEADY_SHARES[1]]
-    plateaus = [index for index in between[:-1] if samples[index + 1].at - samples[index].at >= PLATEAU_SECONDS]
-    chosen = plateaus or between or [len(samples) - 1]
-    return samples[chosen[0]]
+def steady(short: dict, whole: dict) -> dict:
+    """What the heartbeats beyond those of a short run took: in the difference of two runs there is no start of a virtual machine, no
+    compilation of its code, and no waiting for its first results."""
+    if not (short["is_complete"] and whole["is_complete"]):
+        return {"steady_cpu_seconds_per_million": None, "steady_heartbeats_per_second": None}
+    heartbeats = whole["heartbeats"] - short["heartbeats"]
+    cpu_seconds, seconds = whole["cpu_seconds"] - short["cpu_seconds"], whole["seconds"] - short["seconds"]
+    if cpu_seconds <= 0 or seconds <= 0:
+        sys.exit(f"run: {heartbeats} heartbeats more took no time that can be measured: raise HEARTBEATS")
+    return {
+        "steady_cpu_seconds_per_million": round(cpu_seconds / heartbeats * 1e6, 2),
+        "steady_heartbeats_per_second": round(heartbeats / seconds),
+    }
 
 
 def kill(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
