@@ -141,16 +141,20 @@ pub(crate) struct PipelineFlags {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LeftOutFlags {
     /// Built-in view that is not wanted, such as resume_positions: its table gets no rows and costs nothing; may be repeated
-    #[arg(long = "without-view", env = "WATCHBEAT_WITHOUT_VIEWS", value_name = "NAME", value_delimiter = ',')]
-    without_views: Vec<String>,
+    #[arg(long = "without-view", env = "WATCHBEAT_WITHOUT_VIEWS", value_name = "NAME", value_delimiter = ',', value_parser = dispensable)]
+    pub(crate) without_views: Vec<String>,
 }
 
-impl LeftOutFlags {
-    /// The names of those that are left out.
-    pub(crate) fn names(&self) -> Result<Vec<String>> {
-        sql::views::shipped_without(&self.without_views)?;
-        Ok(self.without_views.clone())
+/// The name of a view that a pipeline can do without.
+fn dispensable(name: &str) -> Result<String, String> {
+    if name == sql::views::LEDGER {
+        return Err("it cannot be left out: `watchbeat verify` balances the log by it".to_owned());
     }
+    let known: Vec<_> = sql::views::names().filter(|known| *known != sql::views::LEDGER).collect();
+    if known.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("there is no such built-in view to leave out: there are {}", known.join(", ")))
 }
 
 impl PipelineFlags {
@@ -176,7 +180,7 @@ impl PipelineFlags {
 
     /// The built-in views that are wanted, and those of the folder by file name.
     fn view_sources(&self) -> Result<Vec<sql::views::ViewSource>> {
-        let mut sources = sql::views::shipped_without(&self.left_out.without_views)?;
+        let mut sources = sql::views::shipped_without(&self.left_out.without_views);
         let Some(folder) = &self.views else { return Ok(sources) };
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read --views {}", folder.display()))?;
         let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
@@ -188,5 +192,33 @@ impl PipelineFlags {
             sources.push(sql::views::ViewSource { file: path.display().to_string(), text });
         }
         Ok(sources)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        left_out: LeftOutFlags,
+    }
+
+    fn left_out(arguments: &[&str]) -> Result<Vec<String>, String> {
+        let parsed = Command::try_parse_from(["watchbeat"].iter().chain(arguments));
+        parsed.map(|command| command.left_out.without_views).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_view_that_cannot_be_left_out_is_refused_with_the_reason() {
+        let named = ["--without-view", "ad_hours,ad_reach", "--without-view", "watch_segments"];
+        assert_eq!(left_out(&named).unwrap(), ["ad_hours", "ad_reach", "watch_segments"]);
+        let error = left_out(&["--without-view", "ad_hour"]).unwrap_err();
+        assert!(error.contains("'ad_hour'") && error.contains("ad_hours, ad_reach"), "{error}");
+        let error = left_out(&["--without-view", "ad_reach,ledger_minutes"]).unwrap_err();
+        assert!(error.contains("'ledger_minutes'") && error.contains("`watchbeat verify`"), "{error}");
     }
 }

@@ -203,10 +203,9 @@ pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush
 
 pub(crate) async fn report(flags: ReportFlags) -> anyhow::Result<ExitCode> {
     let pool = sink::pool(&flags.database.database_url, POOL_SIZE)?;
-    let left_out = flags.left_out.names()?;
     let listener = listen(flags.report_listen).await?;
     run_role(flags.admin, |tasks, readiness, stop| {
-        tasks.spawn("report", report::serve(listener, pool, left_out, readiness, stop));
+        tasks.spawn("report", report::serve(listener, pool, flags.left_out.without_views, readiness, stop));
     })
     .await
 }

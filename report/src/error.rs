@@ -17,7 +17,7 @@ pub enum ReportError {
     #[error("there is no such path: ask /v1/users/{{user}}/videos/{{video}} or /v1/videos/{{video}}")]
     NoSuchPath,
     /// The pipeline has no such view.
-    #[error("{0} is left out here (--without-view), so this cannot be answered")]
+    #[error("{0} is left out here (--without-view), so this cannot be answered: ask the other tables with SQL")]
     LeftOut(&'static str),
     /// No connection.
     #[error("the database cannot be reached: {0}")]

@@ -63,3 +63,27 @@ async fn ping(pool: &Pool) -> Result<(), ReportError> {
     tokio::time::timeout(caps::ANSWER_TIMEOUT, asking).await.map_err(|_| ReportError::TooSlow)??;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{user_video, video};
+    use sql::queries::*;
+    use std::collections::BTreeSet;
+
+    /// The views whose tables these queries name.
+    fn views_of(queries: &[&'static str]) -> BTreeSet<&'static str> {
+        let words = queries
+            .iter()
+            .flat_map(|query| query.split(|character: char| !character.is_alphanumeric() && character != '_'));
+        let words: BTreeSet<_> = words.collect();
+        sql::views::names().filter(|name| words.contains(name)).collect()
+    }
+
+    #[test]
+    fn each_route_knows_the_views_that_its_queries_read() {
+        let of_user_video = [USER_VIDEO_RESUME, USER_VIDEO_SEGMENTS, USER_VIDEO_SESSIONS];
+        assert_eq!(views_of(&of_user_video), BTreeSet::from(user_video::READS));
+        let of_video = [VIDEO_KNOWN, VIDEO_TERRITORIES, VIDEO_MINUTES, VIDEO_RETENTION];
+        assert_eq!(views_of(&of_video), BTreeSet::from(video::READS));
+    }
+}

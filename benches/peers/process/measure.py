@@ -159,14 +159,16 @@ def speed(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
 
 
 def steady(short: dict, whole: dict) -> dict:
-    """What the heartbeats beyond those of a short run took: in the difference of two runs there is no start of a virtual machine, no
-    compilation of its code, and no waiting for its first results."""
+    """What the heartbeats beyond those of a short run took: in the difference of two runs there is no start of a virtual machine, little
+    compilation of its code, and no waiting for its first results. None of it where a run is not complete, or too short to differ."""
+    unknown = {"steady_cpu_seconds_per_million": None, "steady_heartbeats_per_second": None}
     if not (short["is_complete"] and whole["is_complete"]):
-        return {"steady_cpu_seconds_per_million": None, "steady_heartbeats_per_second": None}
+        return unknown
     heartbeats = whole["heartbeats"] - short["heartbeats"]
     cpu_seconds, seconds = whole["cpu_seconds"] - short["cpu_seconds"], whole["seconds"] - short["seconds"]
     if cpu_seconds <= 0 or seconds <= 0:
-        sys.exit(f"run: {heartbeats} heartbeats more took no time that can be measured: raise HEARTBEATS")
+        print(f"run: {heartbeats} heartbeats more took no time that can be measured: raise HEARTBEATS", file=sys.stderr, flush=True)
+        return unknown
     return {
         "steady_cpu_seconds_per_million": round(cpu_seconds / heartbeats * 1e6, 2),
         "steady_heartbeats_per_second": round(heartbeats / seconds),

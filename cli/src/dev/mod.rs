@@ -125,7 +125,7 @@ fn spawn_roles(
         sink::run(log, sink_pool, settings, runtime, readiness, stop)
     });
 
-    let left_out = flags.pipeline.left_out.names()?;
+    let left_out = flags.pipeline.left_out.without_views.clone();
     tasks.spawn("report", report::serve(listeners.report, pool, left_out, readiness.clone(), stop.clone()));
     tasks.spawn("admin", service::serve_admin(listeners.admin, readiness.clone(), metrics, stop.clone()));
     tasks.spawn("announcement", announce(ready, readiness, stop.clone()));

@@ -208,6 +208,20 @@ const CONSENTS: &str = r#"{"batch": [
      "context": {}, "properties": {"session_id": "1", "asset_id": "f", "position": 6}},
     7]}"#;
 
+/// With this query nobody has agreed.
+fn check_without_consent(query: &str) {
+    check(
+        FORMAT,
+        CONSENTS,
+        query,
+        expect![[r#"
+        1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
+        1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
+        unreadable: not_an_object: a call is a JSON object (withheld)
+    "#]],
+    );
+}
+
 #[test]
 fn consent_is_what_the_address_says() {
     check(
@@ -222,16 +236,7 @@ fn consent_is_what_the_address_says() {
     );
     for query in ["consent=false", "consent=", "consent=false&consent=true", "consent=false&consent_category=Analytics"]
     {
-        check(
-            FORMAT,
-            CONSENTS,
-            query,
-            expect![[r#"
-            1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
-            1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
-            unreadable: not_an_object: a call is a JSON object (withheld)
-        "#]],
-        );
+        check_without_consent(query);
     }
 }
 
@@ -248,15 +253,6 @@ fn consent_is_that_of_the_category_which_the_address_names() {
     "#]],
     );
     for query in ["consent_category=Advertising", "consent_category=Advertising&consent_category=Analytics"] {
-        check(
-            FORMAT,
-            CONSENTS,
-            query,
-            expect![[r#"
-            1:w2915 275385 u-1 f at 7190000 pos 1000 Playing without consent
-            1:w2915 275391 u-1 f at 7195000 pos 6000 Playing without consent
-            unreadable: not_an_object: a call is a JSON object (withheld)
-        "#]],
-        );
+        check_without_consent(query);
     }
 }
