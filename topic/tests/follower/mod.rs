@@ -69,6 +69,11 @@ impl Follower {
         std::mem::take(&mut self.kept)
     }
 
+    /// The offsets of what it keeps.
+    pub(crate) fn offsets(&self) -> Vec<u64> {
+        self.kept.iter().map(|record| record.offset).collect()
+    }
+
     /// The error that ends reading.
     pub(crate) fn failure(&mut self) -> LogError {
         let deadline = Instant::now() + super::PATIENCE;
