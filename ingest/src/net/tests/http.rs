@@ -66,7 +66,10 @@ fn a_stop_ends_idle_connections_and_finishes_the_others() {
     let mut busy = worker.connect();
     busy.write_all(b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\n").unwrap();
     let mut fresh = worker.connect();
-    eventually("the request is there", || worker.slots.open_from(Ipv4Addr::LOCALHOST.into()) == 3);
+    eventually("both are there", || worker.slots.open_from(Ipv4Addr::LOCALHOST.into()) == 3);
+    // The worker answers another request meanwhile, and so has read the slow one's head.
+    idle.write_all(POST.as_bytes()).unwrap();
+    until(&mut idle, ";");
     fresh.write_all(POST.as_bytes()).unwrap();
     worker.stop.request();
     assert_eq!(rest(&mut idle), "");
