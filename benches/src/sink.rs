@@ -14,6 +14,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
 use topic::{FromTheStart, KafkaSettings, Log, Record};
 
+/// Of a backlog of a dozen transactions as shipped: while the first is merged nothing is written.
+const HEARTBEATS: u64 = 64_000_000;
 /// The tables, whose writes PostgreSQL counts by itself.
 const WRITTEN: &str = "select coalesce(sum(n_tup_ins + n_tup_upd), 0)::bigint from pg_stat_user_tables where schemaname = 'watchbeat' and relname <> 'progress'";
 /// Empty tables again, as at the start.
@@ -24,7 +26,7 @@ const EMPTY: &str = "do $$ declare name text; begin
 const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run() -> Result<()> {
-    let heartbeats = setting("HEARTBEATS", 24_000_000);
+    let heartbeats = setting("HEARTBEATS", HEARTBEATS);
     process(heartbeats).await?;
     let mut client = sql::migrate::connect(&role::database_url()?).await?;
     let (written, sink) = sink(&client, heartbeats).await?;
