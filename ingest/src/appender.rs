@@ -69,7 +69,7 @@ impl Appender {
         gathered.dead_letters.append(&mut records.dead_letters);
         let is_full = gathered.len() >= MAX_BATCH_RECORDS;
         drop(gathered);
-        let appended = Appended(batch.clone());
+        let appended = Appended { batch: batch.clone(), place: None };
         if is_full {
             batch.full.notify_one();
             *gathering = None;
@@ -95,18 +95,28 @@ impl Appender {
 
 /// What became of the records of a request.
 #[must_use = "a request may only be answered when its records are safe"]
-pub(crate) struct Appended(Rc<Batch>);
+pub(crate) struct Appended {
+    batch: Rc<Batch>,
+    /// Where its waker is among those that wait.
+    place: Option<usize>,
+}
 
 impl Future for Appended {
     type Output = Result<(), Refused>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.0.outcome.get() {
-            Some(outcome) => Poll::Ready(outcome),
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Appended { batch, place } = &mut *self;
+        if let Some(outcome) = batch.outcome.get() {
+            return Poll::Ready(outcome);
+        }
+        let mut waiting = batch.waiting.borrow_mut();
+        match place {
+            Some(place) => waiting[*place].clone_from(context.waker()),
             None => {
-                self.0.waiting.borrow_mut().push(context.waker().clone());
-                Poll::Pending
+                *place = Some(waiting.len());
+                waiting.push(context.waker().clone());
             }
         }
+        Poll::Pending
     }
 }

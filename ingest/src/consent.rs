@@ -14,8 +14,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Takes out of an accepted report who sent it.
-pub(crate) fn forget(heartbeat: &mut Heartbeat, site: &str, peppers: Option<&Peppers>) {
-    heartbeat.user_id = Peppers::of_session(peppers, site, &heartbeat.user_id, &heartbeat.session_id);
+pub(crate) fn forget(heartbeat: &mut Heartbeat<'_>, site: &str, peppers: Option<&Peppers>) {
+    heartbeat.user_id = Peppers::of_session(peppers, site, &heartbeat.user_id, &heartbeat.session_id).into();
     heartbeat.device = None;
 }
 
@@ -64,15 +64,21 @@ mod tests {
     use super::*;
     use crate::pseudonym::tests::FILE;
 
-    /// The user id on the log of a report of this user and session.
-    fn forgotten(peppers: Option<&Peppers>, user_id: &str, session_id: &str, event_time: i64) -> Heartbeat {
+    /// What is left of a report of this user and session: user id, device and territory.
+    fn forgotten(
+        peppers: Option<&Peppers>,
+        user_id: &str,
+        session_id: &str,
+        event_time: i64,
+    ) -> (String, Option<String>, Option<String>) {
         let report = format!(
             r#"{{"session_id":"{session_id}","seq":0,"user_id":"{user_id}","video_id":"v","event_time":{event_time},"position_ms":0,"device":"tv","territory":"DE","consent":false}}"#
         );
         let mut heartbeat = playback::json::heartbeat(&report, event_time).unwrap();
         assert!(!heartbeat.consent);
         forget(&mut heartbeat, "default", peppers);
-        heartbeat
+        let Heartbeat { user_id, device, territory, .. } = heartbeat;
+        (user_id.into_owned(), device.map(Cow::into_owned), territory.map(Cow::into_owned))
     }
 
     #[test]
@@ -86,11 +92,10 @@ mod tests {
         ] {
             // Also across the border between two peppers.
             for event_time in [864_000_000, 864_000_999, 864_001_000] {
-                let heartbeat = forgotten(peppers, "alice", session_id, event_time);
-                assert_eq!((heartbeat.user_id.as_str(), heartbeat.device), (expected, None));
-                assert_eq!(heartbeat.territory.as_deref(), Some("DE"));
+                let left = forgotten(peppers, "alice", session_id, event_time);
+                assert_eq!(left, (expected.to_owned(), None, Some("DE".to_owned())));
             }
-            assert_ne!(forgotten(peppers, "bob", session_id, 864_000_000).user_id, expected, "sessions stay apart");
+            assert_ne!(forgotten(peppers, "bob", session_id, 864_000_000).0, expected, "sessions stay apart");
         }
     }
 
@@ -99,7 +104,7 @@ mod tests {
         let (first, _) = FILE.rsplit_once(",\n").unwrap();
         let before = Peppers::parse(&format!("{first}]}}")).unwrap();
         let after = Peppers::parse(FILE).unwrap();
-        let of = |peppers| forgotten(Some(peppers), "alice", "s-1", 864_000_000).user_id;
+        let of = |peppers| forgotten(Some(peppers), "alice", "s-1", 864_000_000).0;
         assert_eq!(of(&before), of(&after));
     }
 

@@ -5,14 +5,13 @@ use crate::adapters::Foreign;
 use crate::appender::Records;
 use crate::body::Reports;
 use crate::consent;
-use crate::limits::MAX_DEAD_REPORT_BYTES;
+use crate::limits::{MAX_DEAD_REPORT_BYTES, USUAL_RECORD_BYTES};
 use crate::pseudonym::Peppers;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;
-use playback::record::{self, Record};
+use playback::record;
 use playback::rejection::{Code, Rejection};
 use playback::{json, message};
-use prost::Message;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -89,7 +88,7 @@ impl Verdict {
     fn add<'a>(
         &mut self,
         index: usize,
-        judged: Result<Heartbeat, Rejection>,
+        judged: Result<Heartbeat<'_>, Rejection>,
         route: Route<'_>,
         text: impl FnOnce() -> Cow<'a, str>,
     ) {
@@ -106,9 +105,9 @@ impl Verdict {
                     self.unrecognised += 1;
                     consent::forget(&mut heartbeat, route.site, route.peppers);
                 } else if let Some(peppers) = route.peppers {
-                    heartbeat.user_id = peppers.pseudonym(route.site, &heartbeat.user_id, heartbeat.event_time);
+                    heartbeat.user_id = peppers.pseudonym(route.site, &heartbeat.user_id, heartbeat.event_time).into();
                 }
-                self.records.heartbeats.push(outgoing_record(heartbeat, route));
+                self.records.heartbeats.push(outgoing_record(&heartbeat, route));
             }
             Err(rejection) => self.refuse(index, rejection, route, Report::of_refused(&text(), route)),
         }
@@ -143,11 +142,15 @@ impl Verdict {
     }
 }
 
-fn outgoing_record(heartbeat: Heartbeat, route: Route<'_>) -> Outgoing {
-    let key = record::key(route.site, &heartbeat.user_id);
-    let value = Record::new(route.site, heartbeat).encode_to_vec();
+fn outgoing_record(heartbeat: &Heartbeat<'_>, route: Route<'_>) -> Outgoing {
+    let mut bytes = Vec::with_capacity(USUAL_RECORD_BYTES);
+    record::write_key(route.site, &heartbeat.user_id, &mut bytes);
+    let key_bytes = bytes.len();
+    record::write(route.site, heartbeat, &mut bytes);
+    let mut value = Bytes::from(bytes);
+    let key = value.split_to(key_bytes);
     // The outlet knows the partitions.
-    Outgoing { partition: 0, key: Bytes::from(key), value: Bytes::from(value) }
+    Outgoing { partition: 0, key, value }
 }
 
 fn outgoing_dead_letter(rejection: &Rejection, route: Route<'_>, report: Report) -> Outgoing {

@@ -1,4 +1,7 @@
-//! Heartbeat v1: one report of a player, valid by construction. Parsing is in [`crate::json`] and [`crate::message`].
+//! Heartbeat v1: one report of a player, valid by construction. Parsing is in [`crate::json`] and [`crate::message`]. Its
+//! texts stay where they were read: an accepted report is written to the log from there.
+
+use std::borrow::Cow;
 
 /// State of the player at the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -21,13 +24,13 @@ pub enum State {
 
 /// What an ad report adds: it is never content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ad {
+pub struct Ad<'a> {
     /// One showing of one ad to one viewer; 1..64 id characters.
-    pub impression_id: String,
+    pub impression_id: Cow<'a, str>,
     /// The booked line that pays for it; 1..64 id characters.
-    pub line_id: String,
+    pub line_id: Cow<'a, str>,
     /// The creative shown; 1..64 id characters.
-    pub creative_id: Option<String>,
+    pub creative_id: Option<Cow<'a, str>>,
     /// Quarters of the ad played, 0..4.
     pub quartile: Option<u8>,
     /// Continuous time in view, 0..600,000 ms; present means that it was measurable.
@@ -45,15 +48,15 @@ pub struct Played {
 
 /// One valid report, on the gateway's clock. The bounds are those of the specification, section 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heartbeat {
+pub struct Heartbeat<'a> {
     /// One player playing one title once.
-    pub session_id: String,
+    pub session_id: Cow<'a, str>,
     /// Number of the report in its session, from 0.
     pub seq: u32,
     /// Account or profile; pseudonymous when the gateway has a pepper.
-    pub user_id: String,
+    pub user_id: Cow<'a, str>,
     /// The title.
-    pub video_id: String,
+    pub video_id: Cow<'a, str>,
     /// Time of the report, corrected by `sent_at` when the device said it; ms since the epoch.
     pub event_time: i64,
     /// Time the gateway received it; ms since the epoch.
@@ -69,12 +72,12 @@ pub struct Heartbeat {
     /// Length of the title; absent when live.
     pub duration_ms: Option<u32>,
     /// Where it was played, ISO 3166-1 alpha-2.
-    pub territory: Option<String>,
+    pub territory: Option<Cow<'a, str>>,
     /// Kind of device, printable ASCII.
-    pub device: Option<String>,
+    pub device: Option<Cow<'a, str>>,
     /// Whether the viewer may be recognised; without the word of the player, yes. Not on the log: whoever puts the report
     /// there takes the user out of it before.
     pub consent: bool,
     /// Present on ad reports only.
-    pub ad: Option<Ad>,
+    pub ad: Option<Ad<'a>>,
 }

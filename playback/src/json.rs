@@ -15,11 +15,11 @@ use std::ops::RangeInclusive;
 const RATE: RangeInclusive<f64> = 0.0625..=16.0;
 
 /// Parses and checks one report, the text of one JSON value, received at `received_at` (ms since the epoch).
-pub fn heartbeat(raw: &str, received_at: i64) -> Result<Heartbeat, Rejection> {
+pub fn heartbeat(raw: &str, received_at: i64) -> Result<Heartbeat<'_>, Rejection> {
     if let Some(plain) = Plain::parse(raw) {
         return plain.check(received_at);
     }
-    let fields: Fields = object(raw, Code::NotAnObject)?;
+    let fields: Fields<'_> = object(raw, Code::NotAnObject)?;
     unchecked(&fields)?.check(received_at)
 }
 
@@ -64,7 +64,7 @@ impl<'a> Plain<'a> {
     }
 
     /// Checks the report, received at `received_at` (ms since the epoch).
-    pub fn check(&self, received_at: i64) -> Result<Heartbeat, Rejection> {
+    pub fn check(&self, received_at: i64) -> Result<Heartbeat<'a>, Rejection> {
         Unchecked {
             session_id: self.session_id.map(Cow::Borrowed),
             seq: self.seq,

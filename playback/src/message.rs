@@ -104,7 +104,7 @@ pub fn decode(body: &[u8], most: usize) -> Result<Vec<Heartbeat>, DecodeError> {
 }
 
 /// Checks one report, received at `received_at` (ms since the epoch).
-pub fn heartbeat(message: &Heartbeat, received_at: i64) -> Result<crate::heartbeat::Heartbeat, Rejection> {
+pub fn heartbeat(message: &Heartbeat, received_at: i64) -> Result<crate::heartbeat::Heartbeat<'_>, Rejection> {
     Unchecked {
         session_id: borrowed(&message.session_id),
         seq: message.seq,

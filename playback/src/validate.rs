@@ -79,9 +79,9 @@ pub fn is_id(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len()) && text.bytes().all(|byte| IS_OF_IDS[usize::from(byte)])
 }
 
-impl Unchecked<'_> {
+impl<'a> Unchecked<'a> {
     /// The report, or the first bound it breaks in the order of the specification's fields.
-    pub(crate) fn check(self, received_at: i64) -> Result<Heartbeat, Rejection> {
+    pub(crate) fn check(self, received_at: i64) -> Result<Heartbeat<'a>, Rejection> {
         let session_id =
             required_id(self.session_id, SESSION_ID_CHARS, Code::SessionIdMissing, Code::SessionIdInvalid)?;
         let seq = within(self.seq.ok_or(Code::SeqMissing)?, SEQ, Code::SeqInvalid)?;
@@ -111,8 +111,8 @@ impl Unchecked<'_> {
     }
 }
 
-impl UncheckedAd<'_> {
-    fn check(self) -> Result<Ad, Rejection> {
+impl<'a> UncheckedAd<'a> {
+    fn check(self) -> Result<Ad<'a>, Rejection> {
         Ok(Ad {
             impression_id: required_id(
                 self.impression_id,
@@ -208,19 +208,24 @@ fn is_device(text: &str) -> bool {
     (1..=DEVICE_CHARS).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
-fn required_id(text: Option<Cow<'_, str>>, longest: usize, missing: Code, invalid: Code) -> Result<String, Rejection> {
+fn required_id(
+    text: Option<Cow<'_, str>>,
+    longest: usize,
+    missing: Code,
+    invalid: Code,
+) -> Result<Cow<'_, str>, Rejection> {
     let text = text.ok_or(missing)?;
-    if is_id(&text, longest) { Ok(text.into_owned()) } else { Err(invalid.into()) }
+    if is_id(&text, longest) { Ok(text) } else { Err(invalid.into()) }
 }
 
 fn optional_text(
     text: Option<Cow<'_, str>>,
     is_valid: impl Fn(&str) -> bool,
     invalid: Code,
-) -> Result<Option<String>, Rejection> {
+) -> Result<Option<Cow<'_, str>>, Rejection> {
     match text {
         Some(text) if !is_valid(&text) => Err(invalid.into()),
-        text => Ok(text.map(Cow::into_owned)),
+        text => Ok(text),
     }
 }
 

@@ -54,15 +54,15 @@ fn every_field_number_is_the_protos() {
     let body = Heartbeats::decode(bytes.as_slice()).unwrap();
     assert_eq!(body.heartbeats.len(), 1);
     let heartbeat = message::heartbeat(&body.heartbeats[0], RECEIVED_AT).unwrap();
-    assert_eq!((heartbeat.session_id.as_str(), heartbeat.seq), ("s-1", 7));
-    assert_eq!((heartbeat.user_id.as_str(), heartbeat.video_id.as_str()), ("user-1", "v-1"));
+    assert_eq!((&*heartbeat.session_id, heartbeat.seq), ("s-1", 7));
+    assert_eq!((&*heartbeat.user_id, &*heartbeat.video_id), ("user-1", "v-1"));
     assert_eq!((heartbeat.event_time, heartbeat.position_ms), (RECEIVED_AT - 8, 60_000));
     assert_eq!(heartbeat.played.map(|played| (played.from_ms, played.played_ms)), Some((55_000, 5_040)));
     assert_eq!((heartbeat.state, heartbeat.rate, heartbeat.duration_ms), (State::Paused, 1_500, Some(600_000)));
     assert_eq!((heartbeat.territory.as_deref(), heartbeat.device.as_deref()), (Some("DE"), Some("tv")));
     assert!(!heartbeat.consent);
     let ad = heartbeat.ad.unwrap();
-    assert_eq!((ad.impression_id.as_str(), ad.line_id.as_str(), ad.creative_id.as_deref()), ("i", "l", Some("c")));
+    assert_eq!((&*ad.impression_id, &*ad.line_id, ad.creative_id.as_deref()), ("i", "l", Some("c")));
     assert_eq!((ad.quartile, ad.viewable_ms), (Some(2), Some(2_000)));
     assert_eq!(body.encode_to_vec(), bytes);
 }

@@ -6,6 +6,7 @@
 use playback::heartbeat::State;
 use playback::model::{self, Cell, Kind, Logged, Parameters, RandomLog, SHAPES, Tables};
 use playback::record::{Record, RecordAd};
+use prost::Message;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -203,10 +204,13 @@ fn random_logs_are_made_of_every_disposition_and_are_the_same_for_a_seed() {
 fn every_random_report_is_one_that_the_gateway_takes() {
     for logged in model::random_log(RandomLog { seed: 2, reports: 2_000, start: START, outage: false }) {
         let received_at = logged.record.received_at;
-        let heartbeat = playback::json::heartbeat(&model::body(&logged.record), received_at).unwrap();
+        let body = model::body(&logged.record);
+        let heartbeat = playback::json::heartbeat(&body, received_at).unwrap();
+        let mut value = Vec::new();
+        playback::record::write(&logged.record.site, &heartbeat, &mut value);
         let mut record = logged.record.clone();
         record.received_at = received_at;
-        assert_eq!(Record::new(&record.site, heartbeat), record);
+        assert_eq!(Record::decode(&*value).unwrap(), record);
     }
 }
 

@@ -6,9 +6,10 @@ mod times;
 
 use expect_test::{Expect, expect};
 use playback::json;
-use playback::record::Record;
+use playback::record::{self, Record};
 use playback::rejection::Code;
 use playback::validate::is_ours;
+use prost::Message;
 
 const RECEIVED_AT: i64 = 1_750_000_000_000;
 
@@ -36,7 +37,9 @@ fn report(changes: &[(&str, &str)]) -> String {
 fn verdict(raw: &str) -> &'static str {
     match json::heartbeat(raw, RECEIVED_AT) {
         Ok(heartbeat) => {
-            assert!(is_ours(&Record::new("default", heartbeat)), "{raw}");
+            let mut value = Vec::new();
+            record::write("default", &heartbeat, &mut value);
+            assert!(is_ours(&Record::decode(&*value).unwrap()), "{raw}");
             "ok"
         }
         Err(rejection) => {

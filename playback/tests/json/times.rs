@@ -74,8 +74,8 @@ fn sent_at_moves_the_event_time_to_the_gateways_clock() {
         ("-5000", "-5000", RECEIVED_AT),
         ("9223372036854775806", "9223372036854775807", RECEIVED_AT - 1),
     ] {
-        let heartbeat =
-            json::heartbeat(&report(&[("event_time", device_time), ("sent_at", sent_at)]), RECEIVED_AT).unwrap();
+        let report = report(&[("event_time", device_time), ("sent_at", sent_at)]);
+        let heartbeat = json::heartbeat(&report, RECEIVED_AT).unwrap();
         assert_eq!((heartbeat.event_time, heartbeat.received_at), (corrected, RECEIVED_AT));
     }
 }
