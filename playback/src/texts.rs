@@ -5,6 +5,7 @@ use hashbrown::hash_table::Entry;
 use rustc_hash::FxHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::hash::Hasher;
+use std::ops::Range;
 
 /// Number of a text among the [`Texts`] that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,9 +25,9 @@ pub struct Texts {
 impl Texts {
     /// Number of `text`, which gets the next one if it is new.
     pub fn code(&mut self, text: &str) -> TextCode {
-        let (all, ends) = (&self.all, &self.ends);
-        let is_it = |code: &u32| at(all, ends, *code) == text;
-        match self.codes.entry(hash(text), is_it, |code| hash(at(all, ends, *code))) {
+        let (all, ends) = (self.all.as_bytes(), &self.ends);
+        let is_it = |code: &u32| all[place(ends, *code)] == *text.as_bytes();
+        match self.codes.entry(hash(text.as_bytes()), is_it, |code| hash(&all[place(ends, *code)])) {
             Entry::Occupied(entry) => TextCode(*entry.get()),
             Entry::Vacant(entry) => {
                 let code = u32::try_from(self.ends.len()).expect("an epoch has far fewer than 2^32 texts");
@@ -51,13 +52,18 @@ impl Texts {
         if self.is_recent(text) {
             return Some(TextCode(self.recent));
         }
-        let is_it = |code: &u32| at(&self.all, &self.ends, *code) == text;
-        self.codes.find(hash(text), is_it).map(|code| TextCode(*code))
+        self.codes.find(hash(text.as_bytes()), |code| self.is(TextCode(*code), text)).map(|code| TextCode(*code))
     }
 
     /// The text of a number.
     pub fn get(&self, code: TextCode) -> &str {
-        at(&self.all, &self.ends, code.0)
+        &self.all[place(&self.ends, code.0)]
+    }
+
+    /// Whether `text` is that of a number.
+    pub fn is(&self, code: TextCode, text: &str) -> bool {
+        // Bytes, since a piece of a string is first looked at for where its characters begin.
+        self.all.as_bytes()[place(&self.ends, code.0)] == *text.as_bytes()
     }
 
     /// How many there are.
@@ -88,7 +94,7 @@ impl Texts {
     }
 
     fn is_recent(&self, text: &str) -> bool {
-        (self.recent as usize) < self.ends.len() && at(&self.all, &self.ends, self.recent) == text
+        (self.recent as usize) < self.ends.len() && self.is(TextCode(self.recent), text)
     }
 }
 
@@ -117,15 +123,16 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
-fn at<'a>(all: &'a str, ends: &[u32], code: u32) -> &'a str {
+/// Where a text is among all of them.
+fn place(ends: &[u32], code: u32) -> Range<usize> {
     let code = code as usize;
     let start = if code == 0 { 0 } else { ends[code - 1] };
-    &all[start as usize..ends[code] as usize]
+    start as usize..ends[code] as usize
 }
 
-fn hash(text: &str) -> u64 {
+fn hash(text: &[u8]) -> u64 {
     let mut hasher = FxHasher::default();
-    hasher.write(text.as_bytes());
+    hasher.write(text);
     hasher.finish()
 }
 

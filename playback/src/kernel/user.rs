@@ -77,7 +77,7 @@ impl User {
     pub(super) fn open(&mut self, record: &Record, words: &mut Texts, oldest: i64, serials: &mut u32) -> usize {
         let (session_id, video_id) = (&record.session_id, &record.video_id);
         // The title of the session that is there has been read ahead; its number would have to be looked up.
-        if let Some(index) = self.find(session_id, |video| words.get(video) == video_id) {
+        if let Some(index) = self.find(session_id, |video| words.is(video, video_id)) {
             if self.sessions[index].last_at < oldest {
                 self.sessions[index].begin_anew();
             }
