@@ -6,7 +6,7 @@ use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters, READ_AHEAD};
 use playback::message::{self, Heartbeats};
 use playback::model;
-use playback::record::Record;
+use playback::record::{self, Record};
 use playback::validate::is_ours;
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
@@ -60,8 +60,18 @@ fn reports(group: &mut Group<'_>, records: &[Record]) {
             messages.filter(|message| message::heartbeat(message, START + 10_000).is_ok()).count()
         });
     });
+    let valid = |text| playback::json::heartbeat(text, START + 10_000).expect("it was written here");
+    let heartbeats: Vec<_> = texts.iter().map(|text| valid(text)).collect();
     group.bench_function("heartbeats to records of the log", |bencher| {
-        bencher.iter(|| records.iter().map(|record| record.encode_to_vec().len()).sum::<usize>());
+        let mut value = Vec::new();
+        bencher.iter(|| {
+            let written = |heartbeat| {
+                value.clear();
+                record::write("default", heartbeat, &mut value);
+                value.len()
+            };
+            heartbeats.iter().map(written).sum::<usize>()
+        });
     });
 }
 

@@ -149,6 +149,7 @@ fn put_number(tag: u8, number: u64, into: &mut Vec<u8>) {
     }
 }
 
+/// A number; its tag, below 16, is one byte with the type.
 fn put(tag: u8, number: u64, into: &mut Vec<u8>) {
     into.push(tag << 3 | WireType::Varint as u8);
     put_varint(number, into);
