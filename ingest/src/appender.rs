@@ -120,3 +120,38 @@ impl Future for Appended {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_polled_again_waits_once_and_for_who_polled_last() {
+        let batch = Rc::new(Batch::default());
+        let mut requests = [0; 2].map(|_| Appended { batch: batch.clone(), place: None });
+        let wakers: [Arc<Counted>; 3] = Default::default();
+        let mut poll = |request: usize, waker: usize| {
+            let waker = Waker::from(wakers[waker].clone());
+            Pin::new(&mut requests[request]).poll(&mut Context::from_waker(&waker))
+        };
+        for (request, waker) in [(0, 0), (1, 1), (0, 0), (0, 2)] {
+            assert!(poll(request, waker).is_pending());
+        }
+        batch.outcome.set(Some(Ok(())));
+        batch.waiting.take().into_iter().for_each(Waker::wake);
+        assert_eq!(wakers.each_ref().map(|waker| waker.0.load(Ordering::Relaxed)), [0, 1, 1]);
+        assert!(poll(0, 2).is_ready() && poll(1, 1).is_ready());
+    }
+}

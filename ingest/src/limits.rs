@@ -9,8 +9,6 @@ pub(crate) const MAX_REPORTS: usize = 500;
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// Memory for bodies that are being read, parsed or appended; more is refused with 503.
 pub(crate) const MAX_BODIES_IN_FLIGHT_BYTES: u64 = 128 << 20;
-/// Memory for key and value of a record at first: few need more.
-pub(crate) const USUAL_RECORD_BYTES: usize = 256;
 /// Records handed to the log and not settled yet; half of what the producer's queue holds.
 pub(crate) const MAX_QUEUED_RECORDS: usize = 500_000;
 /// Records that go to the log in one call: 5 ms of 200,000 reports a second.

@@ -5,7 +5,7 @@ use crate::adapters::Foreign;
 use crate::appender::Records;
 use crate::body::Reports;
 use crate::consent;
-use crate::limits::{MAX_DEAD_REPORT_BYTES, USUAL_RECORD_BYTES};
+use crate::limits::MAX_DEAD_REPORT_BYTES;
 use crate::pseudonym::Peppers;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;
@@ -143,10 +143,7 @@ impl Verdict {
 }
 
 fn outgoing_record(heartbeat: &Heartbeat<'_>, route: Route<'_>) -> Outgoing {
-    let mut bytes = Vec::with_capacity(USUAL_RECORD_BYTES);
-    record::write_key(route.site, &heartbeat.user_id, &mut bytes);
-    let key_bytes = bytes.len();
-    record::write(route.site, heartbeat, &mut bytes);
+    let (bytes, key_bytes) = record::written(route.site, heartbeat);
     let mut value = Bytes::from(bytes);
     let key = value.split_to(key_bytes);
     // The outlet knows the partitions.

@@ -61,21 +61,17 @@ pub struct RecordAd {
     pub viewable_ms: Option<u32>,
 }
 
+/// Memory for key and value at first: few need more.
+const USUAL_BYTES: usize = 256;
+
 /// Value of a tick: a record that only moves its partition's clock.
 pub const TICK: &[u8] = &[];
 
 /// Key of a user's records: site, a zero byte (which no id contains), user. All that must meet shares it.
 pub fn key(site: &str, user_id: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(site.len() + 1 + user_id.len());
-    write_key(site, user_id, &mut key);
+    put_key(site, user_id, &mut key);
     key
-}
-
-/// Appends such a key to `into`.
-pub fn write_key(site: &str, user_id: &str, into: &mut Vec<u8>) {
-    into.extend_from_slice(site.as_bytes());
-    into.push(0);
-    into.extend_from_slice(user_id.as_bytes());
 }
 
 impl Record {
@@ -107,9 +103,23 @@ impl From<&Ad<'_>> for RecordAd {
     }
 }
 
-/// Appends to `into` the value of one valid report of a site: the bytes of its [`Record`], which is not made for it. All
-/// heartbeats pass here, and the texts of a record would be copied once more.
-pub fn write(site: &str, heartbeat: &Heartbeat<'_>, into: &mut Vec<u8>) {
+/// Key and value of one valid report of a site in one piece of memory, and where the value begins: the bytes of its [`Record`],
+/// which is not made for it. All heartbeats pass here, and the texts of a record would be copied once more.
+pub fn written(site: &str, heartbeat: &Heartbeat<'_>) -> (Vec<u8>, usize) {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    put_key(site, &heartbeat.user_id, &mut bytes);
+    let key_bytes = bytes.len();
+    put_value(site, heartbeat, &mut bytes);
+    (bytes, key_bytes)
+}
+
+fn put_key(site: &str, user_id: &str, into: &mut Vec<u8>) {
+    into.extend_from_slice(site.as_bytes());
+    into.push(0);
+    into.extend_from_slice(user_id.as_bytes());
+}
+
+fn put_value(site: &str, heartbeat: &Heartbeat<'_>, into: &mut Vec<u8>) {
     put_text(1, site, into);
     put_text(2, &heartbeat.user_id, into);
     put_text(3, &heartbeat.session_id, into);

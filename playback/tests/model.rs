@@ -5,7 +5,7 @@
 
 use playback::heartbeat::State;
 use playback::model::{self, Cell, Kind, Logged, Parameters, RandomLog, SHAPES, Tables};
-use playback::record::{Record, RecordAd};
+use playback::record::{self, Record, RecordAd};
 use prost::Message;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -206,11 +206,10 @@ fn every_random_report_is_one_that_the_gateway_takes() {
         let received_at = logged.record.received_at;
         let body = model::body(&logged.record);
         let heartbeat = playback::json::heartbeat(&body, received_at).unwrap();
-        let mut value = Vec::new();
-        playback::record::write(&logged.record.site, &heartbeat, &mut value);
+        let (bytes, key_bytes) = record::written(&logged.record.site, &heartbeat);
         let mut record = logged.record.clone();
         record.received_at = received_at;
-        assert_eq!(Record::decode(&*value).unwrap(), record);
+        assert_eq!(Record::decode(&bytes[key_bytes..]).unwrap(), record);
     }
 }
 

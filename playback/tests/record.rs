@@ -31,10 +31,12 @@ fn full() -> Heartbeat<'static> {
     }
 }
 
+/// The value on the log, behind the key that it must have.
 fn written(heartbeat: &Heartbeat<'_>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    record::write("shop", heartbeat, &mut bytes);
-    bytes
+    let (mut bytes, key_bytes) = record::written("shop", heartbeat);
+    let value = bytes.split_off(key_bytes);
+    assert_eq!(bytes, record::key("shop", &heartbeat.user_id));
+    value
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -141,9 +141,8 @@ pub(super) fn agree(outcome: &Outcome, judged: Result<Heartbeat<'_>, Rejection>)
         (Ok(record), Ok(heartbeat)) => {
             restated(&heartbeat);
             let consent = heartbeat.consent;
-            let mut value = Vec::new();
-            record::write(SITE, &heartbeat, &mut value);
-            let mut expected = Record::decode(&*value).unwrap();
+            let (bytes, key_bytes) = record::written(SITE, &heartbeat);
+            let mut expected = Record::decode(&bytes[key_bytes..]).unwrap();
             if !consent {
                 assert!(record.user_id.starts_with("s."));
                 (expected.user_id, expected.device) = (record.user_id.clone(), String::new());

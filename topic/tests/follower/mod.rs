@@ -69,9 +69,14 @@ impl Follower {
         std::mem::take(&mut self.kept)
     }
 
-    /// The offsets of what it keeps.
-    pub(crate) fn offsets(&self) -> Vec<u64> {
-        self.kept.iter().map(|record| record.offset).collect()
+    /// The offsets of what it reads until the record `last` is there, or the error that ends reading.
+    pub(crate) fn offsets_to(&mut self, last: u64) -> Result<Vec<u64>, LogError> {
+        let deadline = Instant::now() + super::PATIENCE;
+        while self.kept.last().is_none_or(|record| record.offset != last) {
+            assert!(Instant::now() < deadline, "offset {last} was never read");
+            self.try_poll()?;
+        }
+        Ok(self.kept.iter().map(|record| record.offset).collect())
     }
 
     /// The error that ends reading.

@@ -81,9 +81,8 @@ fn credited(reports: impl IntoIterator<Item = Foreign>) -> i64 {
     for (index, foreign) in reports.into_iter().enumerate() {
         let Foreign::Report(text) = foreign else { continue };
         let Ok(heartbeat) = json::heartbeat(&text, RECEIVED_AT) else { continue };
-        let mut value = Vec::new();
-        record::write("site", &heartbeat, &mut value);
-        kernel.report(&Record::decode(&*value).unwrap(), RECEIVED_AT + index as i64, &mut facts);
+        let (bytes, key_bytes) = record::written("site", &heartbeat);
+        kernel.report(&Record::decode(&bytes[key_bytes..]).unwrap(), RECEIVED_AT + index as i64, &mut facts);
     }
     kernel.tick(RECEIVED_AT + 3_600_000, &mut facts);
     facts.sessions.iter().map(|session| i64::from(session.gross_ms)).sum()
