@@ -37,7 +37,7 @@ pub(crate) struct GatewayFlags {
     /// Threads that serve requests; by default one per core
     #[arg(long, env = "WATCHBEAT_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     workers: Option<u16>,
-    /// How long a request waits for others to go to the log with; ms
+    /// Least time between two batches of a worker to the log, so the longest that a request waits for others; ms
     #[arg(long, env = "WATCHBEAT_LINGER_MS", default_value_t = 4, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1_000))]
     linger_ms: u64,
     /// Folder of this gateway alone where reports wait while the log is away; without it they are refused then

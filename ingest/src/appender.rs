@@ -1,8 +1,8 @@
 //! Gathers the records of many requests into one batch, hands it to the outlet, and tells the requests what became of
 //! it. One appender per worker: nothing here is shared between threads.
 //!
-//! An append costs the log and this process about as much for a thousand records as for one, so a request waits up to
-//! the linger for company. What the outlet does with a batch is its own business.
+//! An append costs the log and this process about as much for a thousand records as for one, so batches leave at least
+//! the linger after one another: see [`Pace`]. What the outlet does with a batch is its own business.
 
 use crate::clock;
 use crate::limits::MAX_BATCH_RECORDS;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use topic::Outgoing;
 
 /// Takes the records of requests; clones are the same appender.
@@ -24,8 +25,31 @@ use topic::Outgoing;
 pub(crate) struct Appender {
     outlet: Arc<Outlet>,
     meters: Rc<Meters>,
-    linger: Duration,
+    pace: Rc<Pace>,
     gathering: Rc<RefCell<Option<Rc<Batch>>>>,
+}
+
+/// When batches leave: the first at once, each other the linger after the one before it, or earlier when it is full. So a
+/// request waits for the linger at most, and only beside others.
+#[derive(Debug)]
+struct Pace {
+    linger: Duration,
+    last: Cell<Option<Instant>>,
+}
+
+impl Pace {
+    fn new(linger: Duration) -> Pace {
+        Pace { linger, last: Cell::new(None) }
+    }
+
+    /// When the next batch is to leave, unless that is now.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.last.get().map(|last| last + self.linger).filter(|due| *due > now)
+    }
+
+    fn leaves(&self, now: Instant) {
+        self.last.set(Some(now));
+    }
 }
 
 /// Records of several requests on their way together.
@@ -52,7 +76,7 @@ impl Records {
 
 impl Appender {
     pub(crate) fn new(outlet: Arc<Outlet>, meters: Rc<Meters>, linger: Duration) -> Appender {
-        Appender { outlet, meters, linger, gathering: Rc::default() }
+        Appender { outlet, meters, pace: Rc::new(Pace::new(linger)), gathering: Rc::default() }
     }
 
     /// Puts the records of one request with those of others; resolves when all of them are safe, or were refused. They
@@ -79,10 +103,13 @@ impl Appender {
 
     /// Waits for company, then sees the batch through to its outcome, whether anybody still waits for it or not.
     async fn drive(self, batch: Rc<Batch>) {
-        tokio::select! {
-            () = tokio::time::sleep(self.linger) => {}
-            () = batch.full.notified() => {}
+        if let Some(due) = self.pace.due(Instant::now()) {
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = batch.full.notified() => {}
+            }
         }
+        self.pace.leaves(Instant::now());
         self.gathering.borrow_mut().take_if(|gathering| Rc::ptr_eq(gathering, &batch));
         let records = mem::take(&mut *batch.records.borrow_mut());
         let (started, count) = (clock::instant(), records.len());
@@ -135,6 +162,19 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn batches_keep_their_distance_and_the_first_waits_for_nothing() {
+        let (pace, linger) = (Pace::new(Duration::from_millis(4)), Duration::from_millis(4));
+        let start = Instant::now();
+        assert_eq!(pace.due(start), None);
+        pace.leaves(start);
+        assert_eq!(pace.due(start + linger / 4), Some(start + linger));
+        assert_eq!(pace.due(start + linger), None);
+        // A full one leaves early, and the next keeps its distance to that.
+        pace.leaves(start + linger / 2);
+        assert_eq!(pace.due(start + linger), Some(start + linger * 3 / 2));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Settings {
     pub keys: Option<PathBuf>,
     /// The pepper file; with it user ids are pseudonyms before they reach the log.
     pub pepper: Option<PathBuf>,
-    /// How long a request waits for company on its way to the log: latency for throughput.
+    /// Least time between two batches of a worker on their way to the log: latency for throughput.
     pub linger: Duration,
     /// Where records wait while the log is away; without it requests are refused then.
     pub spool: Option<SpoolSettings>,
