@@ -4,12 +4,13 @@
 
 use super::draft::{Draft, id};
 use super::order::{self, Turn};
-use super::{Foreign, Given, refused};
+use super::{Foreign, Given, MAX_TRANSLATED, refused};
 use playback::rejection::Code;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 pub(super) fn reports(body: &str, given: &Given) -> Vec<Foreign> {
-    body.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| report(line, given)).collect()
+    let lines = body.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.take(MAX_TRANSLATED).map(|line| report(line, given)).collect()
 }
 
 fn report(line: &str, given: &Given) -> Foreign {

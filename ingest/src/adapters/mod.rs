@@ -19,6 +19,10 @@ use hyper::StatusCode;
 use playback::rejection::{Code, Rejection};
 use serde_json::error::Category;
 
+/// Events of a body that are translated: one more than it may have says that there are too many. An event of two bytes
+/// becomes a report of hundreds, with the user of the address in each, so a body is not translated whole before it is refused.
+const MAX_TRANSLATED: usize = MAX_REPORTS + 1;
+
 /// A format of players that know nothing of heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {

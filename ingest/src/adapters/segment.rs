@@ -5,7 +5,7 @@
 
 use super::draft::{Draft, id_of, ms_of_iso, ms_of_seconds};
 use super::order::{self, Turn};
-use super::{Foreign, Given, reason, refused};
+use super::{Foreign, Given, MAX_TRANSLATED, reason, refused};
 use crate::problem::{Fault, Problem};
 use playback::rejection::Code;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub(super) fn reports(body: &str, given: &Given) -> Result<Vec<Foreign>, Problem
     }
     let Body { batch, sent_at } = serde_json::from_str(body).map_err(|error| malformed(reason(&error)))?;
     let calls = batch.map_or_else(|| vec![body], |calls| calls.into_iter().map(RawValue::get).collect());
-    Ok(calls.into_iter().map(|call| report(call, sent_at.as_ref(), given)).collect())
+    Ok(calls.into_iter().take(MAX_TRANSLATED).map(|call| report(call, sent_at.as_ref(), given)).collect())
 }
 
 fn report(source: &str, batch_sent_at: Option<&Value>, given: &Given) -> Foreign {

@@ -6,7 +6,7 @@
 
 use super::draft::{Draft, id, id_of, ms_of_iso, ms_of_seconds};
 use super::order::{self, Turn};
-use super::{Foreign, Given, reason};
+use super::{Foreign, Given, MAX_TRANSLATED, reason};
 use crate::problem::{Fault, Problem};
 use base64::Engine as _;
 use base64::alphabet;
@@ -34,7 +34,7 @@ pub(super) fn reports(body: &str, given: &Given) -> Result<Vec<Foreign>, Problem
     let payload: Payload = serde_json::from_str(body).map_err(|error| {
         Problem::new(Fault::MalformedJson, format!("the body is no Snowplow payload_data: {}", reason(&error)))
     })?;
-    Ok(payload.data.iter().map(|event| report(event.get(), given)).collect())
+    Ok(payload.data.iter().take(MAX_TRANSLATED).map(|event| report(event.get(), given)).collect())
 }
 
 fn report(source: &str, given: &Given) -> Foreign {

@@ -1,7 +1,7 @@
 //! Bodies as players send them, and what becomes of each event: a table per fixture.
 #![allow(clippy::unwrap_used)]
 
-use super::{Foreign, Format};
+use super::{Foreign, Format, Given};
 use crate::limits::MAX_REPORTS;
 use crate::problem::Fault;
 use expect_test::Expect;
@@ -150,6 +150,19 @@ fn a_body_has_as_many_events_as_any_other_has_reports() {
     assert_eq!(translated(Format::Segment, &calls(MAX_REPORTS), "").len(), MAX_REPORTS);
     let problem = Format::Segment.reports(calls(MAX_REPORTS + 1).as_bytes(), None).unwrap_err();
     assert_eq!(problem.fault, Fault::TooManyReports);
+}
+
+#[test]
+fn of_a_body_with_far_too_many_events_only_as_many_are_translated_as_say_so() {
+    let given = Given::of(Some("user_id=somebody"));
+    let events = |event: &str, between: &str| vec![event; 100_000].join(between);
+    let (calls, data) = (events("{}", ","), events("1", ","));
+    let translated = [
+        super::cmcd::reports(&events("a", "\n"), &given).len(),
+        super::segment::reports(&format!(r#"{{"batch":[{calls}]}}"#), &given).unwrap().len(),
+        super::snowplow::reports(&format!(r#"{{"data":[{data}]}}"#), &given).unwrap().len(),
+    ];
+    assert_eq!(translated, [MAX_REPORTS + 1; 3]);
 }
 
 #[test]
