@@ -61,7 +61,7 @@ pub(crate) fn preflight() -> Response<Full<Bytes>> {
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "authorization, content-encoding, content-type, sp-anonymous, x-retry-count, x-watchbeat-key",
+            "authorization, baggage, content-encoding, content-type, sp-anonymous, traceparent, tracestate, x-retry-count, x-watchbeat-key",
         ),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));

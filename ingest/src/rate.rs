@@ -1,6 +1,7 @@
 //! How many reports may come: token buckets, one for a key, one for each of its users.
 
 use crate::limits::{KEY_GUESSES, MAX_RATED_USERS, USER_BURST_S};
+use crate::net::household;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use std::fmt;
@@ -49,8 +50,9 @@ impl fmt::Debug for UserRates {
     }
 }
 
-/// Unknown keys that a client address may try, so that keys cannot be guessed: a mistaken player is told what is wrong, and
-/// who goes on is only told to wait.
+/// Unknown keys that a client address (of IPv6 a /64) may try: a mistaken player is told what is wrong, and who goes on is only
+/// told to wait. A key that is right is taken all the same, since many players may share the address; what keeps keys from being
+/// guessed is their length.
 pub(crate) struct Guesses(DefaultKeyedRateLimiter<IpAddr>);
 
 impl Guesses {
@@ -63,7 +65,7 @@ impl Guesses {
         if self.0.len() >= MAX_RATED_USERS {
             self.0.retain_recent();
         }
-        self.0.check_key(&client).map_err(seconds_until)
+        self.0.check_key(&household(client)).map_err(seconds_until)
     }
 }
 
@@ -133,6 +135,9 @@ mod tests {
         assert!((0..KEY_GUESSES.get()).all(|_| guesses.take(one).is_ok()));
         assert!(guesses.take(one).is_err());
         assert!(guesses.take(other).is_ok());
+        let of_household = |device: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, device]);
+        assert!((0..KEY_GUESSES.get() as u16).all(|device| guesses.take(of_household(device)).is_ok()));
+        assert!(guesses.take(of_household(0xffff)).is_err());
     }
 
     #[test]

@@ -71,7 +71,9 @@ async fn preflights_are_answered_and_cacheable() {
         assert_eq!(answer.header("access-control-allow-methods"), Some("POST, OPTIONS"));
         assert_eq!(answer.header("access-control-max-age"), Some("7200"));
         let allowed = answer.header("access-control-allow-headers").unwrap();
-        for header in ["authorization", "content-encoding", "content-type", "x-watchbeat-key"] {
+        for header in
+            ["authorization", "content-encoding", "content-type", "traceparent", "tracestate", "x-watchbeat-key"]
+        {
             assert!(allowed.contains(header), "{header}");
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use connection::serve;
 pub(crate) use listeners::listeners;
 pub(crate) use meter::describe;
 pub(crate) use peer::{Peer, Trust};
-pub(crate) use slots::Slots;
+pub(crate) use slots::{Slots, household};
 pub(crate) use tls::Certificates;
 pub(crate) use watch::Patience;
 

@@ -93,7 +93,7 @@ impl Drop for Claim {
 }
 
 /// With IPv6 a household has a whole /64, and each of its devices as many addresses in it as it likes.
-fn household(address: IpAddr) -> IpAddr {
+pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
