@@ -72,6 +72,10 @@ impl Records {
     pub(crate) fn len(&self) -> usize {
         self.heartbeats.len() + self.dead_letters.len()
     }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.heartbeats.iter().chain(&self.dead_letters).map(|record| record.key.len() + record.value.len()).sum()
+    }
 }
 
 impl Appender {

@@ -94,10 +94,6 @@ impl Form {
         Ok(Form { media, encoding })
     }
 
-    pub(crate) fn is_compressed(self) -> bool {
-        self.encoding != Encoding::Identity
-    }
-
     /// The body without its compression.
     pub(crate) fn decompress(self, body: Bytes) -> Result<Bytes, Problem> {
         if body.is_empty() {

@@ -8,7 +8,9 @@ use crate::body::{Form, Reports};
 use crate::clock;
 use crate::grant::{Permit, Site};
 use crate::keys::Keys;
-use crate::limits::{BODY_TIMEOUT, MAX_BODIES_IN_FLIGHT_BYTES, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, RETRY_AFTER_S};
+use crate::limits::{
+    BODY_TIMEOUT, DISCARD_TIMEOUT, MAX_BODIES_IN_FLIGHT_BYTES, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, RETRY_AFTER_S,
+};
 use crate::meter::Meters;
 use crate::net::Peer;
 use crate::outlet::{Outlet, Refused};
@@ -106,9 +108,13 @@ impl Gateway {
     ) -> (Option<HeaderValue>, Result<Outcome, Problem>) {
         let (head, mut body) = request.into_parts();
         let outcome = self.outcome(&head, &mut body, peer, sample).await;
-        // Who waits for `100 Continue` has sent no body yet and learns from the answer not to.
-        if outcome.is_err() && !head.headers.contains_key(EXPECT) {
-            discard(&mut body).await;
+        if let Err(Problem { fault, .. }) = &outcome {
+            // Who waits for `100 Continue` has sent no body yet and learns from the answer not to; from who has gone silent
+            // nothing more comes.
+            let is_silent = matches!(fault, Fault::BodyTimeout | Fault::IncompleteBody);
+            if !is_silent && !head.headers.contains_key(EXPECT) {
+                discard(&mut body).await;
+            }
         }
         (access::origin(&head.headers).cloned(), outcome)
     }
@@ -145,17 +151,16 @@ impl Gateway {
         let slow_down = |retry_after_s| Problem::retry(Fault::RateExceeded, retry_after_s);
         grant.take(0, clock::now_ms()).map_err(slow_down)?;
         let form = if format.is_some() { Form::foreign(&head.headers) } else { Form::of(&head.headers) }?;
-        let announced = body.size_hint().upper().unwrap_or(MAX_BODY_BYTES as u64);
-        if announced > MAX_BODY_BYTES as u64 {
+        if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Fault::BodyTooLarge.into());
         }
-        let decompressed = if form.is_compressed() { MAX_BODY_BYTES as u64 } else { 0 };
-        let _room = self.room(&grant.site, announced + decompressed)?;
-        let raw = read_in_time(body).await?;
+        let mut room = Room { site: &grant.site, of_all: &self.shared.bodies, bytes: 0 };
+        let raw = read_in_time(body, &mut room).await?;
         self.meters.body(raw.len());
         if let Some(sample) = sample {
             sample.body_bytes.set(raw.len());
         }
+        // What it is without its compression has no room of its own: a worker has one such body at a time.
         let bytes = form.decompress(raw)?;
         let reports = match format {
             None => form.reports(&bytes)?,
@@ -205,14 +210,6 @@ impl Gateway {
         }
     }
 
-    /// Room for a body, kept while it is read and judged.
-    fn room<'a>(&'a self, site: &'a Site, bytes: u64) -> Result<[Room<'a>; 2], Problem> {
-        let overloaded = || Problem::retry(Fault::Overloaded, RETRY_AFTER_S);
-        let of_site = Room::take(&site.bodies, bytes, site.max_bodies_bytes).ok_or_else(overloaded)?;
-        let of_all = Room::take(&self.shared.bodies, bytes, MAX_BODIES_IN_FLIGHT_BYTES).ok_or_else(overloaded)?;
-        Ok([of_site, of_all])
-    }
-
     /// Waits until everything is safe.
     async fn append(&self, Judged { verdict, site, .. }: &mut Judged) -> Result<(), Problem> {
         if verdict.records.len() > 0 {
@@ -229,23 +226,31 @@ impl Gateway {
     }
 }
 
-/// Bytes of a body in memory, given back when dropped.
+/// Memory of a body as far as it has arrived: who only announces one takes nothing from others. Given back when dropped.
 struct Room<'a> {
-    bodies: &'a AtomicU64,
+    site: &'a Site,
+    /// Bytes of the bodies of all sites.
+    of_all: &'a AtomicU64,
     bytes: u64,
 }
 
-impl<'a> Room<'a> {
-    fn take(bodies: &'a AtomicU64, bytes: u64, most: u64) -> Option<Room<'a>> {
-        let room = Room { bodies, bytes };
-        let before = bodies.fetch_add(bytes, Ordering::Relaxed);
-        (before + bytes <= most).then_some(room)
+impl Room<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+        let bytes = bytes as u64;
+        self.bytes += bytes;
+        let of_site = self.site.bodies.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let of_all = self.of_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if of_site > self.site.max_bodies_bytes || of_all > MAX_BODIES_IN_FLIGHT_BYTES {
+            return Err(Problem::retry(Fault::Overloaded, RETRY_AFTER_S));
+        }
+        Ok(())
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.site.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -273,16 +278,16 @@ fn summary(outcome: &Result<Outcome, Problem>) -> Result<(usize, &[Rejected]), &
 }
 
 /// Reads a body up to the limit. Most bodies are there already, and then no timer is set.
-async fn read_in_time(body: &mut Incoming) -> Result<Bytes, Problem> {
-    let mut reading = pin!(read(body));
+async fn read_in_time(body: &mut Incoming, room: &mut Room<'_>) -> Result<Bytes, Problem> {
+    let mut reading = pin!(read(body, room));
     match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         Poll::Ready(read) => read,
         Poll::Pending => timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::from(Fault::BodyTimeout))?,
     }
 }
 
-/// Reads a body up to the limit.
-async fn read(body: &mut Incoming) -> Result<Bytes, Problem> {
+/// Reads a body up to the limit, as long as there is room.
+async fn read(body: &mut Incoming, room: &mut Room<'_>) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -290,6 +295,7 @@ async fn read(body: &mut Incoming) -> Result<Bytes, Problem> {
         if first.len().max(all.len()) + data.len() > MAX_BODY_BYTES {
             return Err(Fault::BodyTooLarge.into());
         }
+        room.take(data.len())?;
         // Most bodies come in one piece, which then need not be copied.
         if first.is_empty() && all.is_empty() {
             first = data;
@@ -314,7 +320,7 @@ async fn discard(body: &mut Incoming) {
         }
     };
     // A sender too slow for this has lost its answer; the connection is closed either way.
-    let _ = timeout(BODY_TIMEOUT, discarding).await;
+    let _ = timeout(DISCARD_TIMEOUT, discarding).await;
 }
 
 fn answered(verdict: &Verdict) -> Response<Full<Bytes>> {

@@ -7,13 +7,16 @@ use std::time::Duration;
 pub(crate) const MAX_REPORTS: usize = 500;
 /// Bytes of a body, before and after decompression.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
-/// Memory for bodies that are being read, parsed or appended; more is refused with 503.
+/// Memory for bodies that are being read or judged, as far as they have arrived; more is refused with 503.
 pub(crate) const MAX_BODIES_IN_FLIGHT_BYTES: u64 = 128 << 20;
 /// Records handed to the log and not settled yet; half of what the producer's queue holds.
 pub(crate) const MAX_QUEUED_RECORDS: usize = 500_000;
+/// Bytes of the same, which are in memory twice: here and in the producer's queue. That holds eight times as many, so it never
+/// makes a worker wait.
+pub(crate) const MAX_QUEUED_BYTES: usize = 128 << 20;
 /// Records that go to the log in one call: 5 ms of 200,000 reports a second.
 pub(crate) const MAX_BATCH_RECORDS: usize = 1_000;
-/// The part of that memory which one site may take: one of four, so that three noisy ones leave room for the rest.
+/// The part of the memory for bodies that one site may take: one of four, so that three noisy ones leave room for the rest.
 pub(crate) const SITE_SHARE: u64 = 4;
 /// Seconds of its rate that a user's bucket holds: a player that was offline for a while sends much at once.
 pub(crate) const USER_BURST_S: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
@@ -29,13 +32,13 @@ pub(crate) const RESERVED_FILES: usize = 512;
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Header fields of a request.
 pub(crate) const MAX_HEADERS: usize = 100;
-/// Bytes of a refused report that are kept on the dead-letter topic.
+/// Bytes of a refused report that are kept on the dead-letter topic, as they are written there: a control character takes six.
 pub(crate) const MAX_DEAD_REPORT_BYTES: usize = 8 << 10;
 /// Bytes of an unwanted body that are read and thrown away, so that the sender gets to see the answer.
 pub(crate) const MAX_DISCARDED_BYTES: usize = 8 << 20;
 /// Memory a zstd frame may ask for as its window: 8 MiB, what RFC 8878 recommends every decoder to support.
 pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 23;
-/// Characters of a key and of a site's name.
+/// Characters of a key.
 pub(crate) const MAX_KEY_CHARS: usize = 128;
 /// Characters of a site's name.
 pub(crate) const MAX_SITE_CHARS: usize = 64;
@@ -53,10 +56,12 @@ pub(crate) const SAMPLED_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).exp
 
 /// Time for the head of a request, from its first byte.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for a body to arrive.
+/// Time for a body to arrive. This and the times below are short enough for a request to end while the gateway drains.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time to read what is left of an unwanted body.
+pub(crate) const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the log to acknowledge; a player tries again after it.
-pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for the log to acknowledge before a batch goes to the spool instead: well above a leader election that goes well,
 /// well below what a player waits.
 pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
@@ -68,8 +73,9 @@ pub(crate) const REPLAY_BYTES: usize = 8 << 20;
 pub(crate) const REPLAY_PAUSE: Duration = Duration::from_millis(500);
 /// How long the producer waits after the first record of a batch, for the rest of it to be handed over.
 pub(crate) const PRODUCER_LINGER: Duration = Duration::from_millis(1);
-/// Time for the last records to leave the producer at the end.
-pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for the last records to leave the producer at the end. Requests have had their answers by then: what is left was
+/// given up.
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the log is asked whether it is there.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// The same while it was not there yet.

@@ -5,7 +5,7 @@
 //! its reports twice, and a report counts once however often it is there (specification, section 3).
 
 use crate::appender::Records;
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_RECORDS};
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -53,9 +53,9 @@ pub(crate) struct Outlet {
     detour: AtomicBool,
     /// Tells the replay that there is work.
     pub(crate) spooled: Notify,
-    /// Records handed to the log and not settled. The producer blocks its caller when its own queue is full, so that must
+    /// What was handed to the log and is not settled. The producer blocks its caller when its own queue is full, so that must
     /// never happen here.
-    queued: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     /// Whether the last append failed: an outage is logged once and not once per batch.
     is_failing: AtomicBool,
 }
@@ -70,7 +70,7 @@ impl Outlet {
             spool,
             detour: AtomicBool::new(detour),
             spooled: Notify::new(),
-            queued: Arc::default(),
+            queue: Arc::default(),
             is_failing: AtomicBool::new(false),
         }
     }
@@ -122,7 +122,7 @@ impl Outlet {
         let partitions = self.partitions.get().ok_or(Refused::Unavailable)?;
         place(&mut records.heartbeats, partitions.heartbeats);
         place(&mut records.dead_letters, partitions.dead_letters);
-        let queued = Queued::of(records.len(), &self.queued)?;
+        let queued = Queued::of(records, &self.queue)?;
         let heartbeats = self.producer.append(&self.topics.heartbeats, &records.heartbeats);
         let dead_letters = self.producer.append(&self.topics.dead_letters, &records.dead_letters);
         let mut delivered = Box::pin(async {
@@ -168,22 +168,54 @@ fn place(records: &mut [Outgoing], partitions: u32) {
     }
 }
 
-/// Records counted as handed to the log, until dropped.
+/// How much is handed to the log.
+#[derive(Default)]
+struct Queue {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A part of the queue, until dropped.
 struct Queued {
     records: usize,
-    all: Arc<AtomicUsize>,
+    bytes: usize,
+    queue: Arc<Queue>,
 }
 
 impl Queued {
-    fn of(records: usize, all: &Arc<AtomicUsize>) -> Result<Queued, Refused> {
-        let queued = Queued { records, all: all.clone() };
-        let before = all.fetch_add(records, Ordering::Relaxed);
-        if before + records > MAX_QUEUED_RECORDS { Err(Refused::Full) } else { Ok(queued) }
+    fn of(records: &Records, queue: &Arc<Queue>) -> Result<Queued, Refused> {
+        let queued = Queued { records: records.len(), bytes: records.bytes(), queue: queue.clone() };
+        let records = queue.records.fetch_add(queued.records, Ordering::Relaxed) + queued.records;
+        let bytes = queue.bytes.fetch_add(queued.bytes, Ordering::Relaxed) + queued.bytes;
+        if records > MAX_QUEUED_RECORDS || bytes > MAX_QUEUED_BYTES { Err(Refused::Full) } else { Ok(queued) }
     }
 }
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.records, Ordering::Relaxed);
+        self.queue.records.fetch_sub(self.records, Ordering::Relaxed);
+        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn the_queue_is_full_by_records_or_by_bytes_and_what_leaves_it_makes_room() {
+        let queue = Arc::default();
+        let of = |records: usize, bytes: usize| {
+            let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from(vec![0; bytes]) };
+            let records = Records { heartbeats: vec![record; records], ..Records::default() };
+            Queued::of(&records, &queue).ok()
+        };
+        let mebibyte = 1 << 20;
+        assert!(of(1, MAX_QUEUED_BYTES + 1).is_none() && of(MAX_QUEUED_RECORDS + 1, 0).is_none());
+        let first = of(2, MAX_QUEUED_BYTES / 2 - mebibyte);
+        assert!(first.is_some() && of(1, 2 * mebibyte).is_some() && of(1, 2 * mebibyte + 1).is_none());
+        drop(first);
+        assert!(of(1, MAX_QUEUED_BYTES).is_some() && of(MAX_QUEUED_RECORDS, 0).is_some());
     }
 }

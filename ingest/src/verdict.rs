@@ -193,7 +193,7 @@ impl Report {
         {
             return Report::Json(value);
         }
-        Report::Text(text[..text.floor_char_boundary(MAX_DEAD_REPORT_BYTES)].to_owned())
+        Report::Text(beginning(text).to_owned())
     }
 
     /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the
@@ -210,6 +210,20 @@ impl Report {
         };
         redacted.and_then(|text| serde_json::from_str(&text).ok()).map_or(Report::Withheld, Report::Json)
     }
+}
+
+/// As much of a text as takes [`MAX_DEAD_REPORT_BYTES`] in JSON.
+fn beginning(text: &str) -> &str {
+    let mut bytes = 0;
+    let end = text.char_indices().find(|(_, character)| {
+        bytes += match character {
+            '"' | '\\' => 2,
+            '\0'..='\x1f' => "\\u0000".len(),
+            _ => character.len_utf8(),
+        };
+        bytes > MAX_DEAD_REPORT_BYTES
+    });
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 fn text_of(message: &message::Heartbeat) -> String {

@@ -7,7 +7,7 @@ mod support;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 use support::{Gateway, now_ms, report};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -283,6 +283,25 @@ async fn heads_have_limits() {
     assert_eq!(gateway.status("POST", "/v1/heartbeats", &[JSON, ("X-Large", &large)]).await, 431);
     assert_eq!(gateway.status("POST", "/v1/heartbeats", &[("X-Many", "x"); 101]).await, 431);
     assert_eq!(gateway.status("PO ST", "/v1/heartbeats", &[JSON]).await, 400);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_only_announced_take_no_room_from_others() {
+    let gateway = Gateway::start(None).await;
+    let head = "POST /v1/beacon HTTP/1.1\r\nHost: g\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
+    let mut waiting = Vec::new();
+    // With a MiB for each, and one for what is in it, they would take twice what there is.
+    for _ in 0..128 {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 25];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        waiting.push(stream);
+    }
+    assert_eq!(gateway.post_json(&report(0, "")).await.status, 202);
+    drop(waiting);
     gateway.stop().await.unwrap();
 }
 

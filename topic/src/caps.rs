@@ -51,6 +51,9 @@ pub const EMBEDDED_CACHE_BYTES: u64 = 64 << 20;
 pub const EMBEDDED_JOURNAL_BYTES: u64 = 256 << 20;
 /// Appends waiting for the spool's writer; one more finds the spool full.
 pub const SPOOL_APPENDS: usize = 4_096;
+/// Bytes of appends waiting for the spool's writer, in memory; more finds the spool full. A disk that takes 64 MiB/s keeps up with
+/// what a gateway can be sent.
+pub const SPOOL_WAITING_BYTES: u64 = 64 << 20;
 /// Appends the spool's writer puts under one fsync.
 pub const SPOOL_GROUP: usize = 256;
 /// Bytes of a segment of the spool: the unit in which disk is given back, and what is sent again after a crash.

@@ -25,7 +25,7 @@ const PEPPERS: &str = r#"{"epochs":[{"epoch":1,"pepper":"AAECAwQFBgcICQoLDA0ODxA
 /// What a sender is told about one report. It is written by us, so it may be a sentence and never a body.
 const MAX_DETAIL_BYTES: usize = 300;
 /// A control character is 6 bytes of JSON.
-const MAX_DEAD_LETTER_BYTES: usize = 6 * MAX_DEAD_REPORT_BYTES + 1_024;
+const MAX_DEAD_LETTER_BYTES: usize = MAX_DEAD_REPORT_BYTES + 1_024;
 
 /// A verdict in the form in which it can be compared: the record, or the code and the detail.
 type Outcome = Result<Record, (String, String)>;

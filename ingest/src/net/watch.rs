@@ -174,6 +174,8 @@ pub(super) struct Watches {
     limits: Ticks,
     /// Those that have ended are forgotten in the next sweep.
     all: RefCell<Vec<Weak<Watch>>>,
+    /// Whether connections are to end with what is in flight, those included that begin only now.
+    draining: Cell<bool>,
 }
 
 impl Watches {
@@ -184,7 +186,14 @@ impl Watches {
         let ticks = |time: Duration| time.div_duration_f64(tick).ceil() as u32;
         let limits =
             Ticks { opening: ticks(opening), head: ticks(head), idle: ticks(idle), finishing: ticks(finishing) };
-        Watches { now: Rc::default(), began: clock::instant(), tick, limits, all: RefCell::default() }
+        Watches {
+            now: Rc::default(),
+            began: clock::instant(),
+            tick,
+            limits,
+            all: RefCell::default(),
+            draining: Cell::new(false),
+        }
     }
 
     /// The watch of a connection that was just accepted.
@@ -195,7 +204,7 @@ impl Watches {
             since: Cell::new(self.now.get()),
             answering: Cell::new(0),
             multiplexed: Cell::new(false),
-            finishing: Cell::new(false),
+            finishing: Cell::new(self.draining.get()),
             late: Cell::new(None),
             waker: RefCell::new(None),
         });
@@ -203,8 +212,10 @@ impl Watches {
         watch
     }
 
-    /// Asks every connection to finish.
+    /// Asks every connection to finish. One that was accepted has a watch only when its task runs for the first time, which
+    /// may be later.
     pub(super) fn drain(&self) {
+        self.draining.set(true);
         self.all.borrow().iter().filter_map(Weak::upgrade).for_each(|watch| watch.finish());
     }
 
@@ -230,5 +241,19 @@ impl Watches {
 impl Ticks {
     fn in_a_crowd(self) -> Ticks {
         Ticks { opening: self.opening / 4, head: self.head / 4, idle: self.idle / 4, finishing: self.finishing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_begins_after_the_drain_is_asked_to_finish_too() {
+        let watches = Watches::new(Patience::default());
+        let before = watches.start();
+        assert!(!before.is_finishing());
+        watches.drain();
+        assert!(before.is_finishing() && watches.start().is_finishing());
     }
 }

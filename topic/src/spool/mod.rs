@@ -64,6 +64,8 @@ struct Shared {
     capacity_bytes: u64,
     /// Bytes in it, those of appends under way included.
     bytes: AtomicU64,
+    /// Bytes of appends under way.
+    waiting: AtomicU64,
     records: AtomicU64,
     segments: Mutex<Segments>,
 }
@@ -84,6 +86,7 @@ impl Spool {
             dir: dir.display().to_string(),
             capacity_bytes,
             bytes: AtomicU64::new(depth.bytes),
+            waiting: AtomicU64::new(0),
             records: AtomicU64::new(depth.records),
             segments: Mutex::new(segments),
         });
@@ -106,8 +109,8 @@ impl Spool {
             let (topic, bytes, limit) = (first.topic.to_string(), bytes as usize, caps::SPOOL_APPEND_BYTES);
             return Delivery::failed(LogError::TooLarge { topic, bytes, limit });
         }
-        if shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > shared.capacity_bytes {
-            shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if !shared.take_room(bytes) {
+            shared.give_back(bytes);
             return Delivery::failed(shared.full());
         }
         let (delivery, acknowledgement) = Delivery::of(1);
@@ -117,7 +120,7 @@ impl Spool {
             Err(TrySendError::Full(append)) => (append, shared.full()),
             Err(TrySendError::Disconnected(append)) => (append, LogError::Closed),
         };
-        shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        shared.give_back(bytes);
         append.acknowledgement.settle(1, Some(failure));
         delivery
     }
@@ -163,6 +166,20 @@ impl Shared {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts an append that begins; says whether there is room for it.
+    fn take_room(&self, bytes: u64) -> bool {
+        let on_disk = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // One that is larger than all that may wait must go alone.
+        on_disk <= self.capacity_bytes && (waiting <= caps::SPOOL_WAITING_BYTES || waiting == bytes)
+    }
+
+    /// Counts an append off that came to nothing.
+    fn give_back(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn full(&self) -> LogError {
         LogError::SpoolFull { dir: self.dir.clone(), capacity_bytes: self.capacity_bytes }
     }
@@ -195,5 +212,27 @@ impl Drop for Open {
         {
             tracing::error!("the spool's writer had panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_disk_is_bounded_and_one_large_append_goes_alone() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let spool = Spool::open(dir.path(), 4 * caps::SPOOL_WAITING_BYTES).unwrap();
+        let shared = &spool.0.shared;
+        let most = caps::SPOOL_WAITING_BYTES;
+        assert!(shared.take_room(most - 1) && !shared.take_room(2));
+        shared.give_back(2);
+        assert!(shared.take_room(1));
+        shared.give_back(1);
+        shared.give_back(most - 1);
+        assert!(shared.take_room(2 * most));
+        shared.give_back(2 * most);
+        assert_eq!(spool.depth(), Depth { records: 0, bytes: 0 });
     }
 }

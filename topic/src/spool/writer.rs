@@ -41,10 +41,13 @@ impl Writer<'_> {
             self.frames.clear();
             group.iter().for_each(|append| encode(&append.records, &mut self.frames));
             let written = self.write(group.iter().map(|append| append.records.len() as u64).sum());
-            if written.is_err() {
+            let bytes = group.iter().map(|append| append.bytes).sum();
+            if written.is_ok() {
+                self.shared.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            } else {
                 // Nothing may be written behind what may be half there.
                 self.current = None;
-                self.shared.bytes.fetch_sub(group.iter().map(|append| append.bytes).sum(), Ordering::Relaxed);
+                self.shared.give_back(bytes);
             }
             for append in group {
                 let failure = written.as_ref().err().map(|error| io::Error::new(error.kind(), error.to_string()));
