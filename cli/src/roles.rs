@@ -31,6 +31,10 @@ pub(crate) struct GatewayFlags {
     /// Keys and their sites, a JSON file; without it everybody is the site `default`
     #[arg(long, env = "WATCHBEAT_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
+    /// Partitions that the topic of heartbeats must have, so that a change is refused also after a restart; by default those
+    /// that it has at the start
+    #[arg(long, env = "WATCHBEAT_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    partitions: Option<u32>,
     /// Peppers, a JSON file; with it user ids are pseudonyms before they reach the log
     #[arg(long, env = "WATCHBEAT_PEPPER", value_name = "FILE")]
     pepper: Option<PathBuf>,
@@ -85,6 +89,7 @@ impl GatewayFlags {
     pub(crate) fn settings(&self, topics: &crate::flags::Topics) -> ingest::Settings {
         let files = self.tls_certificate.clone().zip(self.tls_key.clone());
         ingest::Settings {
+            partitions: self.partitions,
             keys: self.keys.clone(),
             pepper: self.pepper.clone(),
             linger: Duration::from_millis(self.linger_ms),

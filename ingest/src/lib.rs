@@ -26,6 +26,7 @@ mod replay;
 mod server;
 mod settings;
 mod token;
+mod topics;
 mod trace;
 mod verdict;
 mod worker;

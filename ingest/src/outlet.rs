@@ -104,6 +104,11 @@ impl Outlet {
         !self.detour.load(Ordering::Relaxed)
     }
 
+    /// Why nothing will reach the log any more, if that is so.
+    pub(crate) fn fatal_error(&self) -> Option<String> {
+        self.producer.fatal_error()
+    }
+
     /// Whether nothing more goes into the spool. Then the log is away, too.
     pub(crate) fn is_spool_full(&self) -> bool {
         self.spool.as_ref().is_some_and(|spool| !self.is_direct() && spool.is_full())

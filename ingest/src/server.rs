@@ -3,50 +3,46 @@
 
 use crate::gateway::Shared;
 use crate::keys::Keys;
-use crate::limits::{DETOUR_AFTER, FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER, SEARCH_INTERVAL, WATCH_INTERVAL};
+use crate::limits::{DETOUR_AFTER, FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER};
 use crate::net::{self, Certificates, Slots, Trust};
-use crate::outlet::{Outlet, Partitions, Topics};
+use crate::outlet::{Outlet, Topics};
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::settings::{Listeners, Settings};
+use crate::topics::{TopicWatch, is_outage};
 use crate::trace::Sampling;
 use crate::worker::Worker;
 use crate::{meter, replay};
 use futures::future::try_join_all;
-use service::{Component, Readiness, Stop, TaskError};
+use service::{Readiness, Stop, TaskError};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::time::timeout;
-use topic::{Log, LogError, Spool};
+use topic::{Log, Spool};
 
 /// Why the gateway does not start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The topic stamps records with the producer's clock.
-    #[error("topic {topic} has message.timestamp.type=CreateTime, set it to LogAppendTime")]
-    NotLogAppendTime {
+    /// The topic has not as many partitions as it must have, or had at the start: users would move to other partitions than
+    /// their sessions.
+    #[error(
+        "topic {topic} has {found} partitions, not {wanted}: users would leave their sessions, make a new topic for another count"
+    )]
+    PartitionCount {
         /// Its name.
         topic: String,
+        /// What it has.
+        found: u32,
+        /// What it must have.
+        wanted: u32,
     },
-    /// The topic drops records by key.
-    #[error("topic {topic} has cleanup.policy={policy}, set it to delete")]
-    NotDelete {
-        /// Its name.
-        topic: String,
-        /// What it has instead.
-        policy: String,
-    },
-    /// Somebody changed the partitions of a topic in use: users would move to other partitions than their sessions.
-    #[error("topic {topic} has {now} partitions now and had {before} at the start, make a new topic for another count")]
-    PartitionsChanged {
-        /// Its name.
-        topic: String,
-        /// At the start.
-        before: u32,
-        /// Now.
-        now: u32,
+    /// The log's client refuses every record from now on.
+    #[error("nothing reaches the log any more: {reason}; a restart makes a new connection")]
+    Fatal {
+        /// What the client says.
+        reason: String,
     },
     /// There is a listener for TLS and nothing to show there, or the other way round.
     #[error("TLS needs an address, a certificate and a key: give all of them or none")]
@@ -72,10 +68,12 @@ pub async fn serve(
     let producer = log.producer(PRODUCER_LINGER)?;
     let topics = Topics::new(&settings.heartbeats_topic, &settings.dead_letters_topic);
     let outlet = Arc::new(Outlet::new(producer.clone(), topics, spool.clone()));
-    match timeout(if spool.is_some() { DETOUR_AFTER } else { Duration::MAX }, find(&log, &outlet)).await {
+    let topics = TopicWatch { log: &log, outlet: &outlet, partitions: settings.partitions };
+    match timeout(if spool.is_some() { DETOUR_AFTER } else { Duration::MAX }, topics.find()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) if spool.is_none() || !is_outage(&error) => return Err(error),
-        Ok(Err(_)) | Err(_) => tracing::warn!("the log is away, records go to the spool until it is back"),
+        Ok(Err(error)) => tracing::warn!(%error, "the log is away, records go to the spool until it is back"),
+        Err(_) => tracing::warn!("the log is away, records go to the spool until it is back"),
     }
     let shared = Arc::new(Shared {
         keys,
@@ -97,7 +95,7 @@ pub async fn serve(
             None => Ok(()),
         }
     };
-    let watched = watch(&log, &outlet, &component, &stop);
+    let watched = topics.watch(&component, &stop);
     tokio::try_join!(drained, watched, replayed, keep_files_current(&shared, certificates, &stop))?;
     if outlet.is_direct() {
         producer.flush(FLUSH_TIMEOUT).await?;
@@ -162,63 +160,5 @@ fn certificates(settings: &Settings, listeners: &Listeners) -> Result<Option<Arc
         (None, true) => Ok(None),
         (Some(files), false) => Ok(Some(Certificates::load(&files.chain, &files.key)?)),
         _ => Err(StartError::HalfTls.into()),
-    }
-}
-
-/// Whether the log may be there later, as it is: nothing is wrong with what was asked of it.
-fn is_outage(error: &TaskError) -> bool {
-    error.downcast_ref::<LogError>().is_some_and(|error| matches!(error, LogError::Kafka { .. }))
-}
-
-/// Looks the topics up, the first time or again, and holds them against what the pipeline relies on.
-async fn find(log: &Log, outlet: &Outlet) -> Result<(), TaskError> {
-    let found = Partitions {
-        heartbeats: checked(log, &outlet.topics.heartbeats).await?,
-        dead_letters: checked(log, &outlet.topics.dead_letters).await?,
-    };
-    let before = outlet.partitions.get_or_init(|| found);
-    if before.heartbeats != found.heartbeats {
-        let topic = outlet.topics.heartbeats.to_string();
-        return Err(StartError::PartitionsChanged { topic, before: before.heartbeats, now: found.heartbeats }.into());
-    }
-    Ok(())
-}
-
-/// The partitions of a topic that keeps what the pipeline relies on.
-async fn checked(log: &Log, topic: &str) -> Result<u32, TaskError> {
-    let found = log.describe(topic).await?;
-    let topic = topic.to_owned();
-    if !found.log_append_time {
-        return Err(StartError::NotLogAppendTime { topic }.into());
-    }
-    if found.cleanup_policy != "delete" {
-        return Err(StartError::NotDelete { topic, policy: found.cleanup_policy }.into());
-    }
-    Ok(found.partitions)
-}
-
-/// Keeps the readiness true until asked to stop: ready is who answers a report with 202. Ends earlier only when the topics
-/// have become others.
-async fn watch(log: &Log, outlet: &Outlet, component: &Component, stop: &Stop) -> Result<(), TaskError> {
-    loop {
-        let is_known = outlet.partitions.get().is_some();
-        tokio::select! {
-            () = tokio::time::sleep(if is_known { WATCH_INTERVAL } else { SEARCH_INTERVAL }) => {}
-            () = stop.requested() => {
-                component.not_ready("stopping");
-                return Ok(());
-            }
-        }
-        let found = find(log, outlet).await;
-        meter::spool(outlet);
-        match found {
-            Err(error) if error.is::<StartError>() => {
-                component.not_ready("stopping");
-                return Err(error);
-            }
-            _ if outlet.is_spool_full() => component.not_ready("the spool is full"),
-            Err(error) if outlet.spool.is_none() => component.not_ready(error.to_string()),
-            Ok(()) | Err(_) => component.ready(),
-        }
     }
 }

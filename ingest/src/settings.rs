@@ -15,6 +15,8 @@ pub struct Settings {
     pub heartbeats_topic: String,
     /// Topic of the refused ones.
     pub dead_letters_topic: String,
+    /// Partitions that the heartbeats topic must have; without it those that it has at the start.
+    pub partitions: Option<u32>,
     /// The keys file; without one everybody may send for the site `default`.
     pub keys: Option<PathBuf>,
     /// The pepper file; with it user ids are pseudonyms before they reach the log.
@@ -41,6 +43,7 @@ impl Settings {
         Settings {
             heartbeats_topic,
             dead_letters_topic,
+            partitions: None,
             keys: None,
             pepper: None,
             linger: Duration::from_millis(4),

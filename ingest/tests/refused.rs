@@ -277,6 +277,13 @@ async fn without_its_topic_the_gateway_does_not_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_another_number_of_partitions_than_it_was_told_the_gateway_does_not_start() {
+    let gateway = Gateway::start_with(None, 1 << 20, |settings, _| settings.partitions = Some(5)).await;
+    let error = gateway.stop().await.unwrap_err().to_string();
+    assert!(error.contains("heartbeats has 4 partitions, not 5"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heads_have_limits() {
     let gateway = Gateway::start(None).await;
     let large = "x".repeat(20 << 10);

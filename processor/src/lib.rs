@@ -33,7 +33,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use topic::{Log, TopicDescription};
+use topic::Log;
 use views::Views;
 use worker::{Folding, Topics, Worker};
 
@@ -121,7 +121,7 @@ pub fn run(
 /// Checks that the topics are what exactness needs, and gives the partition count.
 async fn check_topics(log: &Log, settings: &Settings) -> Result<u32, TaskError> {
     let heartbeats = log.describe(&settings.heartbeats_topic).await?;
-    check_heartbeats(&settings.heartbeats_topic, &heartbeats)?;
+    heartbeats.check_exact(&settings.heartbeats_topic)?;
     for topic in [&settings.partials_topic, &settings.late_topic] {
         let found = log.describe(topic).await?.partitions;
         if found != heartbeats.partitions {
@@ -134,32 +134,6 @@ async fn check_topics(log: &Log, settings: &Settings) -> Result<u32, TaskError> 
         }
     }
     Ok(heartbeats.partitions)
-}
-
-fn check_heartbeats(topic: &str, found: &TopicDescription) -> Result<(), TaskError> {
-    if !found.log_append_time {
-        return Err(format!(
-            "topic {topic} must have message.timestamp.type=LogAppendTime: log time is what epochs and lateness run on"
-        )
-        .into());
-    }
-    if found.cleanup_policy != "delete" {
-        return Err(format!(
-            "topic {topic} has cleanup.policy={}, it must be delete: every record counts",
-            found.cleanup_policy
-        )
-        .into());
-    }
-    if found.replication < 3 || found.min_insync_replicas < 2 {
-        let (replication, min_insync_replicas) = (found.replication, found.min_insync_replicas);
-        tracing::warn!(
-            topic,
-            replication,
-            min_insync_replicas,
-            "an acknowledged record can be lost with one machine: fine in development, else use 3 replicas and min.insync.replicas 2"
-        );
-    }
-    Ok(())
 }
 
 /// Why there is no object storage for snapshots.

@@ -27,6 +27,22 @@ pub enum LogError {
         /// Partitions asked for.
         wanted: u32,
     },
+    /// The topic stamps records with their producer's clock.
+    #[error(
+        "topic {topic} must have message.timestamp.type=LogAppendTime: log time is what epochs and lateness run on"
+    )]
+    NotLogAppendTime {
+        /// The topic.
+        topic: String,
+    },
+    /// The topic drops records by key.
+    #[error("topic {topic} has cleanup.policy={policy}, it must be delete: every record counts")]
+    NotDelete {
+        /// The topic.
+        topic: String,
+        /// What it has instead.
+        policy: String,
+    },
     /// The topic has no such partition.
     #[error("topic {topic} has no partition {partition}")]
     NoPartition {

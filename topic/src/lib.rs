@@ -110,6 +110,14 @@ impl Producer {
         }
     }
 
+    /// Why no append will succeed any more, if that is so: only another producer can go on then.
+    pub fn fatal_error(&self) -> Option<String> {
+        match &self.0 {
+            ProducerKind::Kafka(producer) => producer.fatal_error(),
+            ProducerKind::Embedded(_) => None, // whatever its storage failed of may pass
+        }
+    }
+
     /// Waits until everything appended so far is acknowledged, or failed.
     pub async fn flush(&self, timeout: Duration) -> Result<(), LogError> {
         match &self.0 {

@@ -126,3 +126,56 @@ pub struct TopicDescription {
     /// Bytes of the largest record.
     pub max_message_bytes: u32,
 }
+
+impl TopicDescription {
+    /// Whether the topic of this name keeps what exact tables rely on: every record, stamped with its append time.
+    pub fn check_exact(&self, topic: &str) -> Result<(), LogError> {
+        let topic = topic.to_owned();
+        if !self.log_append_time {
+            return Err(LogError::NotLogAppendTime { topic });
+        }
+        if self.cleanup_policy != "delete" {
+            return Err(LogError::NotDelete { topic, policy: self.cleanup_policy.clone() });
+        }
+        Ok(())
+    }
+
+    /// Warns when an acknowledged record of the topic of this name can be lost with one machine.
+    pub fn warn_of_few_copies(&self, topic: &str) {
+        let TopicDescription { replication, min_insync_replicas, .. } = *self;
+        if replication < 3 || min_insync_replicas < 2 {
+            tracing::warn!(
+                topic,
+                replication,
+                min_insync_replicas,
+                "an acknowledged record can be lost with one machine: fine in development, else use 3 replicas and min.insync.replicas 2"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_a_topic_that_keeps_all_and_knows_the_time_will_do() {
+        let good = TopicDescription {
+            partitions: 1,
+            log_append_time: true,
+            cleanup_policy: "delete".to_owned(),
+            replication: 3,
+            min_insync_replicas: 2,
+            max_message_bytes: 1,
+        };
+        assert!(good.check_exact("t").is_ok());
+        let of_producers = TopicDescription { log_append_time: false, ..good.clone() };
+        let of_keys = TopicDescription { cleanup_policy: "compact,delete".to_owned(), ..good };
+        assert!(matches!(of_producers.check_exact("t"), Err(LogError::NotLogAppendTime { .. })));
+        assert_eq!(
+            of_keys.check_exact("t").unwrap_err().to_string(),
+            "topic t has cleanup.policy=compact,delete, it must be delete: every record counts"
+        );
+    }
+}

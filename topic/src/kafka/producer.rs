@@ -67,6 +67,11 @@ impl KafkaProducer {
         delivery
     }
 
+    /// What librdkafka has given up for: an idempotent producer that cannot keep its promise any more refuses everything.
+    pub(crate) fn fatal_error(&self) -> Option<String> {
+        self.0.producer.client().fatal_error().map(|(_, reason)| reason)
+    }
+
     pub(crate) async fn flush(&self, timeout: Duration) -> Result<(), LogError> {
         let connection = Arc::clone(&self.0);
         super::blocking(move || {
@@ -191,5 +196,25 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.error(error, reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rdkafka::bindings::rd_kafka_test_fatal_error;
+
+    #[test]
+    fn what_the_client_has_given_up_for_is_told() {
+        let settings = KafkaSettings { brokers: "127.0.0.1:1".to_owned(), client: Vec::new() };
+        let producer = KafkaProducer::new(&settings, Duration::ZERO).unwrap();
+        assert_eq!(producer.fatal_error(), None);
+        let client = producer.0.producer.client().native_ptr();
+        let code = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        // SAFETY: the client is there, and the reason is a text that ends with a zero.
+        unsafe { rd_kafka_test_fatal_error(client, code, c"records are missing".as_ptr()) };
+        let reason = producer.fatal_error().unwrap();
+        assert!(reason.contains("records are missing"), "{reason}");
     }
 }

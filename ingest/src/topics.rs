@@ -1,0 +1,95 @@
+//! The topics of the gateway: what the pipeline relies on of them, looked at at the start and from time to time, and the
+//! readiness that follows from it.
+
+use crate::limits::{SEARCH_INTERVAL, WATCH_INTERVAL};
+use crate::meter;
+use crate::outlet::{Outlet, Partitions};
+use crate::server::StartError;
+use service::{Component, Stop, TaskError};
+use topic::{Log, LogError, TopicDescription};
+
+/// Whether the log may be there later, as it is: nothing is wrong with what was asked of it.
+pub(crate) fn is_outage(error: &TaskError) -> bool {
+    error.downcast_ref::<LogError>().is_some_and(|error| matches!(error, LogError::Kafka { .. }))
+}
+
+/// Whether the topics have become others than those that the pipeline was started with.
+fn is_final(error: &TaskError) -> bool {
+    error.is::<StartError>()
+        || error
+            .downcast_ref()
+            .is_some_and(|error| matches!(error, LogError::NotLogAppendTime { .. } | LogError::NotDelete { .. }))
+}
+
+/// Looks at the topics from time to time.
+pub(crate) struct TopicWatch<'a> {
+    pub(crate) log: &'a Log,
+    pub(crate) outlet: &'a Outlet,
+    /// That the heartbeats topic must have.
+    pub(crate) partitions: Option<u32>,
+}
+
+impl TopicWatch<'_> {
+    /// Keeps the readiness true until asked to stop: ready is who answers a report with 202. Ends earlier only when that cannot
+    /// become true again.
+    pub(crate) async fn watch(&self, component: &Component, stop: &Stop) -> Result<(), TaskError> {
+        let watched = tokio::select! {
+            watched = self.follow(component) => watched,
+            () = stop.requested() => Ok(()),
+        };
+        component.not_ready("stopping");
+        watched
+    }
+
+    /// Never ends but with an error.
+    async fn follow(&self, component: &Component) -> Result<(), TaskError> {
+        let mut told = None;
+        loop {
+            let is_known = self.outlet.partitions.get().is_some();
+            tokio::time::sleep(if is_known { WATCH_INTERVAL } else { SEARCH_INTERVAL }).await;
+            if let Some(reason) = self.outlet.fatal_error() {
+                return Err(StartError::Fatal { reason }.into());
+            }
+            let found = self.find().await;
+            meter::spool(self.outlet);
+            let trouble = match found {
+                Err(error) if is_final(&error) => return Err(error),
+                found => found.err().map(|error| error.to_string()),
+            };
+            match &trouble {
+                _ if self.outlet.is_spool_full() => component.not_ready("the spool is full"),
+                Some(reason) if self.outlet.spool.is_none() => component.not_ready(reason.clone()),
+                _ => component.ready(),
+            }
+            // With a spool the gateway is ready all the same, so this is where it is seen what is wrong.
+            if let Some(reason) = trouble.as_ref().filter(|_| told != trouble) {
+                tracing::warn!(reason, "the log does not say how its topics are");
+            }
+            told = trouble;
+        }
+    }
+
+    /// Looks the topics up, the first time or again, and holds them against what the pipeline relies on.
+    pub(crate) async fn find(&self) -> Result<(), TaskError> {
+        let Outlet { topics, partitions, .. } = self.outlet;
+        let heartbeats = self.describe(&topics.heartbeats).await?;
+        let dead_letters = self.describe(&topics.dead_letters).await?;
+        let found = Partitions { heartbeats: heartbeats.partitions, dead_letters: dead_letters.partitions };
+        let known = self.partitions.or(partitions.get().map(|known| known.heartbeats));
+        if let Some(wanted) = known.filter(|known| *known != found.heartbeats) {
+            let topic = topics.heartbeats.to_string();
+            return Err(StartError::PartitionCount { topic, found: found.heartbeats, wanted }.into());
+        }
+        partitions.get_or_init(|| {
+            heartbeats.warn_of_few_copies(&topics.heartbeats);
+            found
+        });
+        Ok(())
+    }
+
+    async fn describe(&self, topic: &str) -> Result<TopicDescription, TaskError> {
+        let found = self.log.describe(topic).await?;
+        found.check_exact(topic)?;
+        Ok(found)
+    }
+}
