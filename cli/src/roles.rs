@@ -222,7 +222,7 @@ async fn run_role(admin: AdminFlags, start: impl FnOnce(&mut Tasks, Readiness, S
     let metrics = service::telemetry::install_metrics();
     let mut tasks = Tasks::new(stop.clone());
     start(&mut tasks, readiness.clone(), stop.clone());
-    tasks.spawn("admin", service::serve_admin(listener, readiness, metrics, stop.clone()));
+    tasks.spawn_companion("admin", service::serve_admin(listener, readiness, metrics, stop.clone()));
     spawn_signals(&mut tasks, stop);
     tasks.join(Duration::from_millis(admin.drain_ms)).await?;
     Ok(ExitCode::SUCCESS)

@@ -10,11 +10,12 @@ use tokio::net::TcpListener;
 
 use crate::{Metrics, Readiness, Stop, TaskError, limits};
 
-/// Serves the admin endpoints until a stop is requested.
+/// Serves the admin endpoints until dropped, so that a drain is seen too; as a companion of the other tasks
+/// ([`crate::Tasks::spawn_companion`]).
 ///
 /// - `/livez` is 200 as long as the process can answer at all. It depends on no log and no database: an outage there must not
 ///   restart the fleet.
-/// - `/readyz` is 200 when all components are ready, else 503; both with the components and their reasons as JSON.
+/// - `/readyz` is 200 when all components are ready and no stop is requested, else 503; both with the components and their reasons as JSON.
 /// - `/metrics` is the text format of Prometheus.
 ///
 /// # Errors
@@ -31,10 +32,9 @@ pub async fn serve_admin(
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
-        .with_state(Admin { readiness, metrics: metrics.clone(), stop: stop.clone() });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stop.requested().await });
+        .with_state(Admin { readiness, metrics: metrics.clone(), stop });
     tokio::select! {
-        served = serving => Ok(served?),
+        served = axum::serve(listener, router) => Ok(served?),
         () = fold_regularly(&metrics) => Ok(()),
     }
 }

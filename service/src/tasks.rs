@@ -17,6 +17,8 @@ pub struct Tasks {
     stop: Stop,
     running: JoinSet<Result<(), Cause>>,
     names: HashMap<Id, &'static str>,
+    companions: JoinSet<Result<(), Cause>>,
+    companion_names: HashMap<Id, &'static str>,
 }
 
 /// Why the process cannot go on, or did not end in time.
@@ -51,7 +53,8 @@ pub enum Failure {
 impl Tasks {
     /// No tasks yet; `stop` is requested when one of them fails.
     pub fn new(stop: Stop) -> Tasks {
-        Tasks { stop, running: JoinSet::new(), names: HashMap::new() }
+        let (running, companions) = (JoinSet::new(), JoinSet::new());
+        Tasks { stop, running, names: HashMap::new(), companions, companion_names: HashMap::new() }
     }
 
     /// Runs `task` under `name`. It must end by itself soon after a stop is requested; ending earlier is fine.
@@ -61,6 +64,20 @@ impl Tasks {
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<(), TaskError>> + Send + 'static) {
         let handle = self.running.spawn(async move { task.await.map_err(Cause::Error) });
         self.names.insert(handle.id(), name);
+    }
+
+    /// Runs `task` for as long as any of the others, through their drain: then it is dropped, wherever it is. Its failure is as
+    /// good as theirs.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn_companion(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), TaskError>> + Send + 'static,
+    ) {
+        let handle = self.companions.spawn(async move { task.await.map_err(Cause::Error) });
+        self.companion_names.insert(handle.id(), name);
     }
 
     /// Runs `body` on a thread of its own under `name`, for loops that block. The rules of [`Tasks::spawn`] hold.
@@ -99,6 +116,7 @@ impl Tasks {
                     Some(ended) => self.settle(ended, &mut first),
                     None => return first.map_or(Ok(()), Err),
                 },
+                Some(ended) = self.companions.join_next_with_id() => self.settle(ended, &mut first),
                 () = stop.requested() => return self.drain(drain, first).await,
             }
         }
@@ -115,6 +133,7 @@ impl Tasks {
                     Some(ended) => self.settle(ended, &mut first),
                     None => return first.map_or(Ok(()), Err),
                 },
+                Some(ended) = self.companions.join_next_with_id() => self.settle(ended, &mut first),
                 () = sleep_until(deadline) => break,
                 _ = notice.tick() => {
                     let left_ms = (deadline - Instant::now()).as_millis();
@@ -138,7 +157,8 @@ impl Tasks {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(Cause::of(error))),
         };
-        let name = self.names.remove(&id).expect("each task was named when it was spawned");
+        let name = self.names.remove(&id).or_else(|| self.companion_names.remove(&id));
+        let name = name.expect("each task was named when it was spawned");
         let failure = match result {
             Ok(()) => return tracing::debug!(task = name, "task ended"),
             Err(Cause::Error(source)) => Failure::Failed { name, source },

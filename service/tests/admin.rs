@@ -53,6 +53,24 @@ async fn a_process_that_is_not_ready_is_alive_and_has_metrics() {
     admin.end().await;
 }
 
+#[tokio::test]
+async fn a_drain_is_seen_to_its_end() {
+    let mut admin = Admin::start().await;
+    let drained = std::sync::Arc::new(tokio::sync::Notify::new());
+    let (stop, waiting) = (admin.stop.clone(), drained.clone());
+    admin.tasks.spawn("work", async move {
+        stop.requested().await;
+        waiting.notified().await;
+        Ok(())
+    });
+    admin.stop.request();
+    let (status, body) = admin.get("/readyz").await;
+    assert_eq!((status, body.contains("\"stopping\":true")), (503, true), "{body}");
+    assert_eq!(admin.get("/metrics").await.0, 200);
+    drained.notify_one();
+    admin.end().await;
+}
+
 /// An admin port that runs; [`Admin::end`] stops it and waits.
 struct Admin {
     address: SocketAddr,
@@ -66,7 +84,8 @@ impl Admin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, readiness, stop) = (listener.local_addr().unwrap(), Readiness::new(), Stop::new());
         let mut tasks = Tasks::new(stop.clone());
-        tasks.spawn("admin", serve_admin(listener, readiness.clone(), telemetry::install_metrics(), stop.clone()));
+        let admin = serve_admin(listener, readiness.clone(), telemetry::install_metrics(), stop.clone());
+        tasks.spawn_companion("admin", admin);
         Admin { address, readiness, stop, tasks }
     }
 

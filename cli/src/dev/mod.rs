@@ -127,7 +127,7 @@ fn spawn_roles(
 
     let left_out = flags.pipeline.left_out.without_views.clone();
     tasks.spawn("report", report::serve(listeners.report, pool, left_out, readiness.clone(), stop.clone()));
-    tasks.spawn("admin", service::serve_admin(listeners.admin, readiness.clone(), metrics, stop.clone()));
+    tasks.spawn_companion("admin", service::serve_admin(listeners.admin, readiness.clone(), metrics, stop.clone()));
     tasks.spawn("announcement", announce(ready, readiness, stop.clone()));
     if flags.demo {
         let stop = stop.clone();
