@@ -1,4 +1,5 @@
-//! The one place where the gateway reads a clock.
+//! The gateway's clock: wall time, and points to measure durations from. `governor` (in `rate` and `trace`) and tokio's timers
+//! read their own.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,6 @@
-//! A worker: a thread with an event loop and listeners of its own. What it accepts it serves to the end, so nothing on
-//! the way of a request is shared between threads but counters.
+//! A worker: a thread with an event loop and listeners of its own. What it accepts it serves to the end, so threads share
+//! little on the way of a request: counters, the way out to the log, and, behind locks held for moments, the rates of keys and
+//! users, the places of client addresses and the play tokens already verified.
 
 use crate::gateway::{Gateway, Shared};
 use crate::net::{Certificates, Door, Edge, Patience, Peer, Slots, Trust};

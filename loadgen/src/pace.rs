@@ -1,4 +1,4 @@
-//! Virtual time: when a viewer's request is due in real time. The only file that reads the clock.
+//! Virtual time: when a viewer's request is due in real time. The viewers know no other clock.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

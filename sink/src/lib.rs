@@ -1,6 +1,7 @@
 //! From the topic `partials` into the tables, each epoch exactly once. The guard is `progress.next_offset`: a
 //! transaction begins by moving it from the first offset of what it writes to the last, and is nothing when somebody else
-//! has moved it. The sink knows no view and no table; it writes what the messages say, and never reads heartbeats.
+//! has moved it. It writes what the messages say: of tables it knows `progress`, and the order in which to write
+//! those whose rows many partitions share ([`upsert::write_order`]). It never reads heartbeats.
 
 pub mod caps;
 pub mod chain;

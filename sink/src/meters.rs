@@ -10,7 +10,7 @@ pub(crate) const REPEATS: &str = "watchbeat_sink_repeats_total";
 pub(crate) const WAITING: &str = "watchbeat_sink_waiting_epochs";
 /// Merged rows written.
 pub(crate) const ROWS: &str = "watchbeat_sink_rows_total";
-/// Transactions by outcome: committed or outrun.
+/// Transactions by outcome: committed, outrun or timed_out.
 pub(crate) const TRANSACTIONS: &str = "watchbeat_sink_transactions_total";
 /// Tries that failed and were repeated.
 pub(crate) const RETRIES: &str = "watchbeat_sink_retries_total";

@@ -1,4 +1,4 @@
-//! A transaction under way beside the loop. Decides nothing: the outcome is the loop's business.
+//! A transaction under way beside the loop, and how long it took. Decides nothing: the outcome is the loop's business.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

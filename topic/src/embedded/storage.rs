@@ -72,7 +72,7 @@ impl Storage {
         Ok(Bounds { start, end, timestamp_ms })
     }
 
-    /// Gives the records of `[from, to)` to `each` while it says to go on; says how many.
+    /// Gives the records of `[from, to)` to `each` while it says to go on.
     pub(super) fn read(
         &self,
         topic: u32,

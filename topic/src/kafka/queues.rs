@@ -1,4 +1,5 @@
-//! Records from Kafka in batches: half of the CPU of taking them one by one. The only unsafe code of the crate.
+//! Records from Kafka in batches: half of the CPU of taking them one by one. Calls librdkafka directly,
+//! as [`super::producer`] does.
 //!
 //! Every assigned partition's queue is forwarded to one queue of ours, which `rd_kafka_consume_batch_queue`
 //! empties. The events of the consumer stay on its own queue and are served by `BaseConsumer::poll`; taking batches
