@@ -46,7 +46,7 @@ pub struct Played {
     pub played_ms: u32,
 }
 
-/// One valid report, on the gateway's clock. The bounds are those of the specification, section 2.
+/// One valid report, on the gateway's clock. The bounds are those of `docs/specification.md`, section 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat<'a> {
     /// One player playing one title once.

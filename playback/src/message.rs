@@ -19,7 +19,7 @@ pub struct Heartbeats {
     pub heartbeats: Vec<Heartbeat>,
 }
 
-/// One report; bounds and meanings are in the specification, section 2.
+/// One report; bounds and meanings are in `docs/specification.md`, section 2.
 #[derive(Clone, PartialEq, Message, Serialize)]
 #[allow(missing_docs)] // the .proto documents them
 pub struct Heartbeat {

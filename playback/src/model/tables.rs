@@ -69,7 +69,7 @@ const fn integer(name: &'static str) -> Column {
     (name, Kind::Integer)
 }
 
-/// Every table of the specification's section 4, but for `progress`.
+/// Every table of `docs/specification.md`, section 4, but for `progress`.
 pub const SHAPES: &[Shape] = &[
     Shape {
         name: "watch_sessions",
