@@ -3,7 +3,7 @@
 //! [`run`] lets seeded viewers post to a gateway for a while; then it waits until the database is complete and compares
 //! every table of the run with what the viewers really did. [`demo`] is the same viewers without an end and without a
 //! verdict. The viewers' account is their own: it never asks the crediting code. Their time is that of [`pace`];
-//! [`verify`] reads a clock too, to know when to stop waiting for the tables.
+//! `verify.rs` reads a clock too, to know when to stop waiting for the tables.
 
 mod account;
 mod body;
