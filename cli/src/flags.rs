@@ -36,9 +36,9 @@ impl LogFlags {
         Ok(Log::kafka(&settings)?)
     }
 
-    /// The topics they name.
-    pub(crate) fn topics(&self) -> Topics {
-        Topics::with_prefix(&self.topic_prefix)
+    /// The topics they name, of the pipeline of this name.
+    pub(crate) fn topics(&self, pipeline: &str) -> Topics {
+        Topics::new(&self.topic_prefix, pipeline)
     }
 }
 
@@ -51,14 +51,21 @@ pub(crate) struct Topics {
     pub(crate) dead_letters: String,
 }
 
+/// The pipeline unless told.
+pub(crate) const MAIN_PIPELINE: &str = "main";
+
 impl Topics {
-    /// The topics whose names begin with `prefix`.
-    pub(crate) fn with_prefix(prefix: &str) -> Topics {
+    /// The topics whose names begin with `prefix`. All pipelines read the same heartbeats; what one writes is its own.
+    pub(crate) fn new(prefix: &str, pipeline: &str) -> Topics {
         let name = |name: &str| format!("{prefix}{name}");
+        let own = |name: &str| match pipeline {
+            MAIN_PIPELINE => format!("{prefix}{name}"),
+            _ => format!("{prefix}{name}_{pipeline}"),
+        };
         Topics {
             heartbeats: name("heartbeats"),
-            partials: name("partials"),
-            late: name("late"),
+            partials: own("partials"),
+            late: own("late"),
             dead_letters: name("dead_letters"),
         }
     }
@@ -118,8 +125,8 @@ pub(crate) struct TelemetryFlags {
 /// What decides the output of a pipeline, besides its log.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PipelineFlags {
-    /// Name of the pipeline: its consumer group, its progress, its snapshots
-    #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = "main")]
+    /// Name of the pipeline: its consumer group, its topics of partials and late records, its progress, its snapshots
+    #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = MAIN_PIPELINE)]
     pub(crate) pipeline: String,
     /// A point report waits at most this long for the reports before it; ms of log time
     #[arg(long, env = "WATCHBEAT_POINT_WAIT_MS", default_value_t = 60_000, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=3_600_000))]

@@ -1,7 +1,7 @@
 //! `watchbeat loadgen`: simulated viewers against a gateway, or a day of them straight into the log, and the verdict on
 //! what the tables say of them.
 
-use crate::flags::{LogFlags, Topics};
+use crate::flags::{LogFlags, MAIN_PIPELINE, Topics};
 use crate::output;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -180,8 +180,8 @@ async fn fill(flags: FillFlags) -> anyhow::Result<ExitCode> {
         (Some(dir), _) if !dir.join("log").is_dir() => {
             bail!("{} has no log yet: let `watchbeat dev` make it first", dir.display())
         }
-        (Some(dir), _) => (Log::embedded(&dir.join("log"))?, Topics::with_prefix(""), Some(dir.clone())),
-        (None, Some(log)) => (log.log()?, log.topics(), flags.disk),
+        (Some(dir), _) => (Log::embedded(&dir.join("log"))?, Topics::new("", MAIN_PIPELINE), Some(dir.clone())),
+        (None, Some(log)) => (log.log()?, log.topics(MAIN_PIPELINE), flags.disk),
         (None, None) => bail!("name the log to fill: --brokers, or --data-dir of a `dev`"),
     };
     let settings = FillSettings {

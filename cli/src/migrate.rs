@@ -1,6 +1,6 @@
 //! `watchbeat migrate`: the database's schema, and the topics when brokers are named.
 
-use crate::flags::{DatabaseFlags, LogFlags};
+use crate::flags::{DatabaseFlags, LogFlags, MAIN_PIPELINE};
 use clap::Args;
 use std::process::ExitCode;
 
@@ -23,14 +23,18 @@ struct TopicFlags {
     /// Partitions of the topics; can never be changed, so take many
     #[arg(long, env = "WATCHBEAT_PARTITIONS", default_value_t = PARTITIONS, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     partitions: u32,
+    /// Name of the pipeline whose topics are made
+    #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = MAIN_PIPELINE)]
+    pipeline: String,
     /// Copies of each partition
     #[arg(long, env = "WATCHBEAT_REPLICATION", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
     replication: u16,
 }
 
 pub(crate) async fn run(flags: MigrateFlags) -> anyhow::Result<ExitCode> {
-    if let Some(log) = &flags.topics.log {
-        log.topics().create(&log.log()?, flags.topics.partitions, flags.topics.replication).await?;
+    let TopicFlags { log, partitions, pipeline, replication } = &flags.topics;
+    if let Some(log) = log {
+        log.topics(pipeline).create(&log.log()?, *partitions, *replication).await?;
         tracing::info!("the topics are there");
     }
     let mut client = sql::migrate::connect(&flags.database.database_url).await?;

@@ -1,6 +1,6 @@
 //! The long-running roles, each as a process of its own.
 
-use crate::flags::{AdminFlags, DatabaseFlags, LeftOutFlags, LogFlags, PipelineFlags};
+use crate::flags::{AdminFlags, DatabaseFlags, LeftOutFlags, LogFlags, MAIN_PIPELINE, PipelineFlags};
 use anyhow::Context;
 use clap::Args;
 use ipnet::IpNet;
@@ -126,7 +126,7 @@ pub(crate) struct SinkFlags {
     #[command(flatten)]
     admin: AdminFlags,
     /// Name of the pipeline whose changes are brought in
-    #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = "main")]
+    #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = MAIN_PIPELINE)]
     pipeline: String,
     #[command(flatten)]
     flush: FlushFlags,
@@ -164,7 +164,7 @@ pub(crate) struct ReportFlags {
 const POOL_SIZE: usize = 8;
 
 pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
-    let (log, topics) = (flags.log.log()?, flags.log.topics());
+    let (log, topics) = (flags.log.log()?, flags.log.topics(MAIN_PIPELINE));
     let listeners = flags.gateway.bind()?;
     let settings = flags.gateway.settings(&topics);
     run_role(flags.admin, |tasks, readiness, stop| {
@@ -174,7 +174,7 @@ pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
-    let (log, topics) = (flags.log.log()?, flags.log.topics());
+    let (log, topics) = (flags.log.log()?, flags.log.topics(&flags.pipeline.pipeline));
     let settings = flags.pipeline.processor(&topics)?;
     let store = processor::snapshot_store(&flags.snapshots, std::env::vars())?;
     let runtime = Handle::current();
@@ -185,7 +185,7 @@ pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
-    let (log, topics) = (flags.log.log()?, flags.log.topics());
+    let (log, topics) = (flags.log.log()?, flags.log.topics(&flags.pipeline));
     let pool = sink::pool(&flags.database.database_url, POOL_SIZE)?;
     let settings = sink_settings(&topics, &flags.pipeline, &flags.flush);
     let runtime = Handle::current();

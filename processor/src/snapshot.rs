@@ -42,7 +42,7 @@ pub enum SnapshotError {
     /// Another pipeline version wrote it.
     #[error(
         "snapshot {path} was made with other crediting, parameters, partitions or SQL (fingerprint {found}, this is {expected}): \
-         run the changed pipeline under a new name (--pipeline) so that it fills its tables anew"
+         run the changed pipeline under a new name (--pipeline) and with a database of its own, so that it fills its tables anew"
     )]
     Foreign {
         /// The snapshot.

@@ -88,7 +88,7 @@ pub enum ChainError {
     },
     /// Another kernel, parameters, partition count or SQL.
     #[error(
-        "the epoch's fingerprint is {found}, that of the tables {expected}: changed crediting or SQL needs a new pipeline name"
+        "the epoch's fingerprint is {found}, that of the tables {expected}: changed crediting or SQL needs a new pipeline name and a database of its own"
     )]
     Fingerprint {
         /// In the message.

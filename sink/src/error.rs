@@ -20,7 +20,7 @@ pub enum SinkError {
     },
     /// A message that does not belong here.
     #[error(
-        "partials partition {partition} offset {offset} is of pipeline {pipeline:?} partition {claimed}: give each pipeline a topic prefix of its own"
+        "partials partition {partition} offset {offset} is of pipeline {pipeline:?} partition {claimed}: each pipeline has a topic of partials of its own, see the --pipeline and --topic-prefix of who writes here"
     )]
     Stranger {
         /// Partition.

@@ -290,7 +290,7 @@ async fn what_is_no_part_of_the_chain_ends_the_sink_with_a_line_that_says_so() {
     let cases: [(&str, Breakage); 3] = [
         ("fingerprint", |partial| partial.fingerprint = "f2".into()),
         ("overlaps the tables", |partial| partial.to += 5),
-        ("topic prefix of its own", |partial| partial.pipeline = "other".into()),
+        ("a topic of partials of its own", |partial| partial.pipeline = "other".into()),
     ];
     for (message, breakage) in cases {
         let world = World::new().await;

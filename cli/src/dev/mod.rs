@@ -53,7 +53,7 @@ pub(crate) struct DevFlags {
 pub(crate) async fn run(flags: DevFlags) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&flags.data_dir).with_context(|| format!("cannot make {}", flags.data_dir.display()))?;
     let log = Log::embedded(&flags.data_dir.join("log"))?;
-    let topics = Topics::with_prefix("");
+    let topics = Topics::new("", &flags.pipeline.pipeline);
     topics.create(&log, PARTITIONS, 1).await?;
     let private = match flags.database_url {
         Some(_) => None,

@@ -64,6 +64,31 @@ async fn two_hundred_random_logs_over_http_end_in_the_models_tables_on_kafka_and
     judge(&fleet.log(), &fleet.heartbeats(), accepted, &client).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_pipeline_fills_tables_of_its_own_beside_the_first() {
+    let mut first = Fleet::new("beside").await;
+    let mut scripts: Vec<_> = (2_000..2_000 + LOGS / 5).map(|seed| script(seed, REPORTS)).collect();
+    let keys = write_keys(first.dir.path(), &scripts);
+    let (ingest, gateway) = first.ingest(&keys);
+    let mut processes = vec![first.processor(POINT_WAIT_MS), first.sink()];
+    let later = scripts.split_off(scripts.len() / 2);
+    let before = play_all(scripts, &gateway, Duration::ZERO).await;
+    let mut second = first.beside("next").await;
+    processes.extend([second.processor(POINT_WAIT_MS), second.sink()]);
+    let accepted = before + play_all(later, &gateway, Duration::ZERO).await;
+    let clients = [first.connect().await, second.connect().await];
+    for client in &clients {
+        wait_until_complete(client, accepted as u64).await;
+    }
+    processes.push(ingest);
+    for process in processes {
+        assert!(process.stop().success());
+    }
+    for client in &clients {
+        judge(&first.log(), &first.heartbeats(), accepted, client).await;
+    }
+}
+
 /// Posts all scripts, some at a time; says how many reports were accepted.
 pub(crate) async fn play_all(scripts: Vec<Script>, gateway: &str, pause: Duration) -> usize {
     let reports: usize = scripts.iter().map(Script::reports).sum();

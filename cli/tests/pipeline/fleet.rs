@@ -17,6 +17,7 @@ pub(crate) struct Fleet {
     database: TestDatabase,
     pub(crate) prefix: String,
     brokers: String,
+    pipeline: &'static str,
     started: u32,
 }
 
@@ -31,15 +32,20 @@ impl Fleet {
 
     /// The same on other brokers.
     pub(crate) async fn on(name: &str, brokers: String) -> Fleet {
-        let fleet = Fleet {
-            dir: TempDir::new().unwrap(),
-            database: TestDatabase::create().await,
-            prefix: format!("{name}.{}.", unique()),
-            brokers,
-            started: 0,
-        };
+        Fleet::migrated(format!("{name}.{}.", unique()), brokers, "main").await
+    }
+
+    /// Another pipeline on the same heartbeats, with a database of its own.
+    pub(crate) async fn beside(&self, pipeline: &'static str) -> Fleet {
+        Fleet::migrated(self.prefix.clone(), self.brokers.clone(), pipeline).await
+    }
+
+    async fn migrated(prefix: String, brokers: String, pipeline: &'static str) -> Fleet {
+        let (dir, database) = (TempDir::new().unwrap(), TestDatabase::create().await);
+        let fleet = Fleet { dir, database, prefix, brokers, pipeline, started: 0 };
         let mut arguments =
             vec!["migrate", "--database-url", fleet.database.url(), "--partitions", PARTITIONS, "--replication", "1"];
+        arguments.extend(["--pipeline", pipeline]);
         arguments.extend(fleet.log_flags());
         let migrated = std::process::Command::new(env!("CARGO_BIN_EXE_watchbeat")).args(&arguments).output().unwrap();
         assert!(migrated.status.success(), "migrate: {}", String::from_utf8_lossy(&migrated.stderr));
@@ -82,16 +88,15 @@ impl Fleet {
     /// A processor; points wait for `point_wait_ms`.
     pub(crate) fn processor(&mut self, point_wait_ms: u32) -> Process {
         let (snapshots, wait) = (self.snapshots(), point_wait_ms.to_string());
-        self.role(
-            "process",
-            &["--snapshots", snapshots.to_str().unwrap(), "--snapshot-ms", "400", "--point-wait-ms", &wait],
-        )
+        let saving = ["--snapshots", snapshots.to_str().unwrap(), "--snapshot-ms", "400"];
+        let arguments = [&saving[..], &["--point-wait-ms", &wait, "--pipeline", self.pipeline]].concat();
+        self.role("process", &arguments)
     }
 
     /// A sink.
     pub(crate) fn sink(&mut self) -> Process {
         let url = self.database.url().to_owned();
-        self.role("sink", &["--database-url", &url, "--flush-ms", "200"])
+        self.role("sink", &["--database-url", &url, "--flush-ms", "200", "--pipeline", self.pipeline])
     }
 
     fn snapshots(&self) -> PathBuf {
