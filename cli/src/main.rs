@@ -64,10 +64,21 @@ fn main() -> ExitCode {
     match run(command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("watchbeat: {error:#}");
+            eprintln!("watchbeat: {}", line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, those left out that an error before them has in its text already.
+fn line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -88,4 +99,16 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Role::Verify(flags) => verify::run(flags).await,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let failure = service::Failure::Failed { name: "sink", source: "disk full".into() };
+        let error = anyhow::Error::new(failure).context("cannot go on");
+        assert_eq!(line(&error), "cannot go on: sink failed: disk full");
+    }
 }
