@@ -5,6 +5,7 @@ use crate::flags::DatabaseFlags;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ enum Action {
     Import {
         /// The table
         table: CatalogueTable,
-        /// CSV with a header line, or a JSON array of objects; by the file's ending
+        /// CSV with a header line, or a JSON array of objects; by the file's ending. Times are UTC unless they have an offset
         file: PathBuf,
         #[command(flatten)]
         database: DatabaseFlags,
@@ -101,6 +102,8 @@ pub(crate) async fn run(flags: CatalogueFlags) -> Result<ExitCode> {
     let shape = table.shape();
     let rows = read(&file, &shape)?;
     let client = sql::migrate::connect(&database.database_url).await.context("cannot reach the database")?;
+    // A time without an offset means the same whatever zone the server is set to.
+    client.batch_execute("set time zone 'UTC'").await?;
     let count = client
         .execute(&shape.upsert(), &[&Value::Array(rows)])
         .await
@@ -119,7 +122,7 @@ fn read(file: &Path, shape: &Shape) -> Result<Vec<Value>> {
         }
         Some("csv") => {
             let mut reader = csv::Reader::from_path(file).with_context(named)?;
-            reader.deserialize::<Map<String, Value>>().collect::<Result<_, _>>().with_context(named)?
+            reader.deserialize().map(|row| row.map(texts)).collect::<Result<_, _>>().with_context(named)?
         }
         _ => bail!("{}: the name must end in .csv or .json", file.display()),
     };
@@ -127,6 +130,12 @@ fn read(file: &Path, shape: &Shape) -> Result<Vec<Value>> {
         .enumerate()
         .map(|(index, row)| checked(row, shape).with_context(|| format!("row {} of {}", index + 1, file.display())))
         .collect()
+}
+
+/// A row of CSV, its fields as they are written: what they are is known to the database, where a guess would make 129370
+/// of the id 0129370.
+fn texts(row: BTreeMap<String, String>) -> Map<String, Value> {
+    row.into_iter().map(|(name, text)| (name, Value::String(text))).collect()
 }
 
 /// The row with empty fields as null; refused when it has a column that the table has not.

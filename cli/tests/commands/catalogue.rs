@@ -1,0 +1,77 @@
+//! `watchbeat catalogue import`: what stands in the file stands in the table, or nothing does.
+
+use crate::watchbeat::{Ended, database, watchbeat};
+use sql::testing::TestDatabase;
+use tempfile::TempDir;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+/// Imports a file of this name and text.
+fn import(database: &TestDatabase, table: &str, name: &str, text: &str) -> Ended {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join(name);
+    std::fs::write(&file, text).unwrap();
+    watchbeat(database, &["catalogue", "import", table, file.to_str().unwrap()])
+}
+
+/// The rows of a query as the server writes them, `-` for null.
+async fn rows(client: &Client, query: &str) -> Vec<String> {
+    let messages = client.simple_query(query).await.unwrap();
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    rows.map(|row| (0..row.len()).map(|at| row.get(at).unwrap_or("-")).collect::<Vec<_>>().join(" | ")).collect()
+}
+
+const VIDEOS: &str = "select video_id, title, duration_ms, licensor_id from watchbeat.videos order by video_id";
+const LICENCES: &str = "select licensor_id, video_id, territory, valid_from at time zone 'UTC', valid_to at time zone 'UTC', rate_micros_per_hour, min_view from watchbeat.licences order by licensor_id";
+
+#[tokio::test]
+async fn fields_of_csv_are_taken_as_they_are_written() {
+    let (database, client) = database().await;
+    let text = "video_id,title,duration_ms,licensor_id\n\
+                0129370,Infinity,5400000,1.10\n\
+                1e3,\"true, and so on\",,\n";
+    import(&database, "videos", "videos.csv", text).succeeded();
+    let expected = ["0129370 | Infinity | 5400000 | 1.10", "1e3 | true, and so on | - | -"];
+    assert_eq!(rows(&client, VIDEOS).await, expected);
+}
+
+#[tokio::test]
+async fn a_row_whose_key_is_there_is_replaced() {
+    let (database, client) = database().await;
+    import(&database, "videos", "one.csv", "video_id,title,duration_ms\na,Old,1000\nb,Kept,2000\n").succeeded();
+    let text = r#"[{"video_id": "a", "title": "New", "duration_ms": 3000, "licensor_id": ""}, {"video_id": "c", "title": "1"}]"#;
+    import(&database, "videos", "two.json", text).succeeded();
+    assert_eq!(rows(&client, VIDEOS).await, ["a | New | 3000 | -", "b | Kept | 2000 | -", "c | 1 | - | -"]);
+}
+
+#[tokio::test]
+async fn nothing_is_imported_when_a_row_is_refused() {
+    let (database, client) = database().await;
+    let ended = import(&database, "videos", "rows.csv", "video_id,title,length\na,A,1\n");
+    let errors = ended.errors();
+    assert_eq!(ended.status(), 1, "{errors}");
+    assert!(errors.contains("there is no column length; videos has video_id, title, duration_ms"), "{errors}");
+    let ended = import(&database, "videos", "rows.csv", "video_id,title,duration_ms\na,A,1000\nb,B,long\n");
+    let errors = ended.errors();
+    assert_eq!(ended.status(), 1, "{errors}");
+    assert!(errors.contains("nothing of") && errors.contains("\"long\""), "{errors}");
+    assert!(rows(&client, VIDEOS).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_time_without_an_offset_is_utc_whatever_the_server_is_set_to() {
+    let (database, client) = database().await;
+    let name = database.url().rsplit('/').next().unwrap();
+    client.batch_execute(&format!("alter database {name} set timezone = 'America/New_York'")).await.unwrap();
+    let text = "licensor_id,video_id,territory,valid_from,valid_to,rate_micros_per_hour,min_view\n\
+                001,a,DE,2026-01-01,2026-07-01T00:00:00,120000,false\n\
+                002,a,DE,2026-01-01T00:00:00+02:00,,120000,true\n";
+    import(&database, "licences", "licences.csv", text).succeeded();
+    let expected = [
+        "001 | a | DE | 2026-01-01 00:00:00 | 2026-07-01 00:00:00 | 120000 | f",
+        "002 | a | DE | 2025-12-31 22:00:00 | - | 120000 | t",
+    ];
+    assert_eq!(rows(&client, LICENCES).await, expected);
+}
