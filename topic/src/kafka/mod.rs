@@ -43,16 +43,13 @@ impl Kafka {
     }
 
     pub(crate) async fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
-        let (retention, largest) = (spec.retention_ms.to_string(), spec.max_message_bytes.to_string());
+        let settings = topic_settings(spec);
         let topic = NewTopic::new(
             &spec.name,
             i32::try_from(spec.partitions).expect("checked against caps::PARTITIONS"),
             TopicReplication::Fixed(i32::from(spec.replication)),
-        )
-        .set("message.timestamp.type", "LogAppendTime")
-        .set("cleanup.policy", "delete")
-        .set("retention.ms", &retention)
-        .set("max.message.bytes", &largest);
+        );
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let results = self.admin.create_topics([&topic], &options()).await;
         let result = results.map_err(|error| LogError::kafka("creating a topic", error))?.pop();
         match result {
@@ -180,6 +177,23 @@ fn end_offset(admin: &AdminClient<Events>, topic: &str, partition: u32) -> Resul
     }
 }
 
+/// What a topic is made with, whatever the brokers' own defaults are.
+fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
+    let mut settings = vec![
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", spec.retention_ms.to_string()),
+        ("max.message.bytes", spec.max_message_bytes.to_string()),
+        // A copy that lags never leads, or what the others acknowledged would be gone.
+        ("unclean.leader.election.enable", "false".to_owned()),
+    ];
+    // Kafka's default is that a single copy acknowledges, whose disk may be lost. Of two copies both would have to be up.
+    if spec.replication >= 3 {
+        settings.push(("min.insync.replicas", "2".to_owned()));
+    }
+    settings
+}
+
 fn options() -> AdminOptions {
     let timeout = Some(Timeout::After(caps::ADMIN_TIMEOUT));
     AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
@@ -207,4 +221,25 @@ async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
     tokio::task::spawn_blocking(ask).await.map_err(|_| LogError::Closed)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_three_copies_two_must_have_a_record_before_it_is_acknowledged() {
+        let settings = |replication| {
+            let spec =
+                TopicSpec { name: "t".into(), partitions: 1, replication, retention_ms: 1, max_message_bytes: 1 };
+            topic_settings(&spec)
+        };
+        let of = |replication, name| settings(replication).into_iter().find(|(found, _)| *found == name);
+        for (replication, copies) in [(1, None), (2, None), (3, Some("2")), (5, Some("2"))] {
+            let found = of(replication, "min.insync.replicas").map(|(_, value)| value);
+            assert_eq!(found.as_deref(), copies, "{replication} copies");
+            let unclean = of(replication, "unclean.leader.election.enable").map(|(_, value)| value);
+            assert_eq!(unclean.as_deref(), Some("false"), "{replication} copies");
+        }
+    }
 }
