@@ -81,7 +81,7 @@ struct Replayed {
 /// Starts processors and a sink, and waits until the tables hold so many records. Both end with it: what points still wait
 /// for comes with the next tick, so they are let go on until the end of the log is quiet.
 async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
-    let client = sql::migrate::connect(&role::database_url()?).await?;
+    let client = sql::database::connect(&role::database_url()?).await?;
     let (wal_before, _) = written(&client).await?;
     let before = Servers::now(&client).await?;
     let snapshots = dir.join("snapshots").to_string_lossy().into_owned();

@@ -25,7 +25,7 @@ pub(crate) async fn run() -> Result<()> {
     role::migrate(PARTITIONS)?;
     let dir = tempfile::tempdir()?;
     let fleet = Fleet::start(dir.path())?;
-    let client = sql::migrate::connect(&role::database_url()?).await?;
+    let client = sql::database::connect(&role::database_url()?).await?;
     let before = Servers::now(&client).await?;
     let load = [
         ("--target", format!("http://{}", fleet.listen)),

@@ -28,7 +28,7 @@ const NAP: Duration = Duration::from_millis(20);
 pub(crate) async fn run() -> Result<()> {
     let heartbeats = setting("HEARTBEATS", HEARTBEATS);
     process(heartbeats).await?;
-    let mut client = sql::migrate::connect(&role::database_url()?).await?;
+    let mut client = sql::database::connect(&role::database_url()?).await?;
     let (written, sink) = sink(&client, heartbeats).await?;
     let rows_per_second = written as f64 / sink.writing_seconds;
     let batches = tokio::task::spawn_blocking(move || batches(heartbeats)).await??;

@@ -37,7 +37,7 @@ pub(crate) async fn run(flags: MigrateFlags) -> anyhow::Result<ExitCode> {
         log.topics(pipeline).create(&log.log()?, *partitions, *replication).await?;
         tracing::info!("the topics are there");
     }
-    let mut client = sql::migrate::connect(&flags.database.database_url).await?;
+    let mut client = sql::database::connect(&flags.database.database_url).await?;
     let applied = sql::migrate::migrate(&mut client).await?;
     tracing::info!(applied = applied.len(), "the schema is up to date");
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,7 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
     }
     let url = flags.database_url.context("--database-url is missing")?;
     let query = flags.query.context("there is no query")?;
-    let client = sql::migrate::connect(&url).await.context("cannot reach the database")?;
+    let client = sql::database::connect(&url).await.context("cannot reach the database")?;
     client.batch_execute("set default_transaction_read_only = on; set search_path = watchbeat, public").await?;
     for message in client.simple_query(&query).await? {
         match message {

@@ -13,7 +13,7 @@ pub(crate) struct VerifyFlags {
 
 /// Prints the check; the exit status says whether it holds.
 pub(crate) async fn run(flags: VerifyFlags) -> anyhow::Result<ExitCode> {
-    let mut client = sql::migrate::connect(&flags.database.database_url).await?;
+    let mut client = sql::database::connect(&flags.database.database_url).await?;
     let check = sql::ledger::ledger_check(&mut client).await?;
     output::line(&check)?;
     Ok(if check.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

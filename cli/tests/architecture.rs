@@ -21,7 +21,7 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("fjall", &["topic"]),
     ("datafusion", &["processor"]),
     ("arrow", &["processor"]),
-    ("deadpool-postgres", &["sink", "report"]),
+    ("deadpool-postgres", &["sql"]),
     ("axum", &["ingest", "report", "service"]),
     ("clap", &["watchbeat"]),
     ("anyhow", &["watchbeat", "benches"]),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// Heartbeats of a site by disposition.
 type Totals = BTreeMap<String, i64>;
@@ -54,12 +54,7 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) async fn connect(database: &str, site: &str) -> Result<Verifier, LoadError> {
-        let (client, connection) = tokio_postgres::connect(database, NoTls).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(%error, "the connection to the database ended");
-            }
-        });
+        let client = sql::database::connect(database).await?;
         let before = totals(&client, site).await?;
         Ok(Verifier { client, before })
     }

@@ -20,7 +20,7 @@ const START: i64 = 1_763_683_200_000;
 #[tokio::test]
 async fn tables_are_read_as_they_were_written() {
     let database = TestDatabase::create().await;
-    let mut client = sql::migrate::connect(database.url()).await.unwrap();
+    let mut client = sql::database::connect(database.url()).await.unwrap();
     sql::migrate::migrate(&mut client).await.unwrap();
     let log = model::random_log(RandomLog { seed: 3, reports: 400, start: START, outage: false });
     let written = model::run(&log, Parameters::default());
@@ -98,7 +98,7 @@ async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
     let dir = tempfile::tempdir().unwrap();
     let (log, account) = filled(dir.path()).await;
     let database = TestDatabase::create().await;
-    let mut client = sql::migrate::connect(database.url()).await.unwrap();
+    let mut client = sql::database::connect(database.url()).await.unwrap();
     sql::migrate::migrate(&mut client).await.unwrap();
     write(&client, &model::run(&log, Parameters::default())).await;
     let check = async || loadgen::verify(std::slice::from_ref(&account), database.url(), Duration::ZERO).await.unwrap();

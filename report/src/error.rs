@@ -21,7 +21,7 @@ pub enum ReportError {
     LeftOut(&'static str),
     /// No connection.
     #[error("the database cannot be reached: {0}")]
-    Unreachable(#[from] deadpool_postgres::PoolError),
+    Unreachable(#[from] sql::database::PoolError),
     /// The database refused.
     #[error("the database failed: {0}")]
     Database(#[from] tokio_postgres::Error),

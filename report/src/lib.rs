@@ -10,8 +10,8 @@ mod video;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get};
-use deadpool_postgres::Pool;
 use service::{Component, Readiness, Stop, TaskError};
+use sql::database::Pool;
 use tokio::net::TcpListener;
 
 pub use error::ReportError;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use deadpool_postgres::{Client, Pool, Transaction};
 use serde::Serialize;
+use sql::database::{Connection, Pool, Transaction};
 use tokio_postgres::IsolationLevel;
 
 use crate::{ReportError, caps};
@@ -18,12 +18,12 @@ pub(crate) struct CompleteTo {
 }
 
 /// A connection, and the id checked on the way.
-pub(crate) async fn client(pool: &Pool) -> Result<Client, ReportError> {
+pub(crate) async fn client(pool: &Pool) -> Result<Connection, ReportError> {
     Ok(pool.get().await?)
 }
 
 /// All that an answer reads is of one moment.
-pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, ReportError> {
+pub(crate) async fn snapshot(client: &mut Connection) -> Result<Transaction<'_>, ReportError> {
     let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     Ok(builder.start().await?)
 }

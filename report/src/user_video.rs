@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use deadpool_postgres::Pool;
 use serde::{Deserialize, Serialize};
+use sql::database::Pool;
 
 use crate::progress::{self, CompleteTo};
 use crate::{ReportError, caps};

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use deadpool_postgres::Pool;
 use serde::{Deserialize, Serialize};
+use sql::database::Pool;
 use tokio_postgres::Row;
 
 use crate::interval::instant_ms;

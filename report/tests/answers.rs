@@ -3,14 +3,12 @@
 
 use std::net::SocketAddr;
 
-use deadpool_postgres::{Manager, Pool};
 use serde_json::{Value, json};
 use service::{Readiness, Stop, TaskError};
 use sql::testing::TestDatabase;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_postgres::NoTls;
 
 const ROWS: &str = "
     insert into watchbeat.resume_positions values ('default', 'u', 'v', 9000, 12000, 77);
@@ -48,11 +46,10 @@ impl World {
     async fn without(left_out: &[&str]) -> World {
         let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
         let database = TestDatabase::create().await;
-        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
         client.batch_execute(ROWS).await.unwrap();
-        let manager = Manager::new(database.url().parse().unwrap(), NoTls);
-        let pool = Pool::builder(manager).max_size(2).build().unwrap();
+        let pool = sql::database::pool(database.url(), 2).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
         let serving = tokio::spawn(report::serve(listener, pool, left_out, Readiness::new(), stop.clone()));

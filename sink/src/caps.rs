@@ -44,6 +44,3 @@ pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a transaction of a single epoch, which cannot be smaller, may take in the end.
 pub const LONGEST_TRANSACTION: Duration = Duration::from_secs(960);
-
-/// How long a connection may take to be made.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

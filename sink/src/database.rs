@@ -1,27 +1,11 @@
-//! The way to the database: the pool, and patience. Which failures pass by themselves is decided here; what is asked of
-//! the database is not.
+//! Patience with the database. Which failures pass by themselves is decided here; what is asked of the database is not.
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use metrics::counter;
 use service::{Component, Stop};
-use tokio_postgres::NoTls;
+use sql::database::PoolError;
 use tokio_postgres::error::SqlState;
 
 use crate::{DatabaseError, caps, meters};
-
-/// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
-/// statements (and which YugabyteDB's connection manager takes badly).
-pub fn pool(url: &str, size: usize) -> Result<Pool, DatabaseError> {
-    let config: tokio_postgres::Config = url.parse().map_err(DatabaseError::Url)?;
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let pool = Pool::builder(manager)
-        .max_size(size)
-        .runtime(Runtime::Tokio1)
-        .create_timeout(Some(caps::CONNECT_TIMEOUT))
-        .wait_timeout(Some(caps::CONNECT_TIMEOUT))
-        .build()?;
-    Ok(pool)
-}
 
 /// Runs `operation` until it succeeds or fails for good; `None` when told to stop before. Nothing is lost by waiting:
 /// the log has everything.

@@ -1,6 +1,6 @@
 //! What ends a sink, one line each, with the way out.
 
-use deadpool_postgres::PoolError;
+use sql::database::PoolError;
 
 use crate::chain::ChainError;
 use crate::merge::MergeError;
@@ -75,12 +75,6 @@ pub enum DatabaseError {
     /// No answer.
     #[error("the database did not answer in time")]
     TimedOut,
-    /// The URL is none.
-    #[error("the database URL is not usable: {0}")]
-    Url(tokio_postgres::Error),
-    /// The pool could not be made.
-    #[error("the connection pool could not be made: {0}")]
-    Build(#[from] deadpool_postgres::BuildError),
 }
 
 /// What a server said, which the error's own text leaves out.

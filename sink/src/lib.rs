@@ -16,7 +16,6 @@ mod transaction;
 pub mod upsert;
 mod writing;
 
-pub use database::pool;
 pub use error::{DatabaseError, SinkError};
 pub use run::run;
 

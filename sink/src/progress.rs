@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use deadpool_postgres::Pool;
 use service::{Component, Stop};
+use sql::database::Pool;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use topic::{Assignment, Position, Start};

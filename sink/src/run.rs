@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Pool;
 use metrics::{counter, gauge, histogram};
 use service::{Component, Readiness, Stop, TaskError};
+use sql::database::Pool;
 use tokio::runtime::Handle;
 use topic::{Consumer, Log, Record};
 

@@ -46,7 +46,7 @@ struct Bed {
 impl Bed {
     async fn new(epochs: &[u64]) -> Bed {
         let database = TestDatabase::create().await;
-        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
         let account = "create table moved (epochs bigint not null, at bigserial);
             create function note() returns trigger language plpgsql as $$ begin
@@ -68,7 +68,8 @@ impl Bed {
     fn start(&self, flush_rows: usize, patience: Duration) -> Running {
         let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
         let settings = Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows };
-        let (pool, runtime, stop) = (crate::pool(self.database.url(), 2).unwrap(), Handle::current(), Stop::new());
+        let (pool, runtime, stop) =
+            (sql::database::pool(self.database.url(), 2).unwrap(), Handle::current(), Stop::new());
         let log = self.log.clone();
         let mut sink = Sink::open(log, pool, settings, runtime, &Readiness::new(), stop.clone(), patience).unwrap();
         Running { stop, thread: std::thread::spawn(move || sink.run()) }
@@ -151,9 +152,9 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
     const WRITTEN: u64 = 3;
     let epochs: Vec<_> = (0..EPOCHS).collect();
     let bed = Bed::new(&epochs).await;
-    crate::progress::read(&crate::pool(bed.database.url(), 1).unwrap(), "default", &[0]).await.unwrap();
+    crate::progress::read(&sql::database::pool(bed.database.url(), 1).unwrap(), "default", &[0]).await.unwrap();
     // The other sink: has written the first epochs and not yet committed.
-    let mut other = sql::migrate::connect(bed.database.url()).await.unwrap();
+    let mut other = sql::database::connect(bed.database.url()).await.unwrap();
     let transaction = other.transaction().await.unwrap();
     let advance = "update watchbeat.progress set next_offset = $1, partials_offset = $1, fingerprint = 'f'";
     transaction.execute(advance, &[&WRITTEN.cast_signed()]).await.unwrap();

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
 use std::time::Duration;
 
-use deadpool_postgres::{Pool, Transaction};
 use futures::poll;
 use service::{Component, Stop};
+use sql::database::{Pool, Transaction};
 use sql::partial::Ledger;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
@@ -110,7 +110,7 @@ pub(crate) async fn write(
 /// Ends the statement that took too long, so that it holds no locks against the next try. Without an answer the server ends it
 /// when it finds the connection gone.
 async fn cancel(running: &CancelToken) {
-    match timeout(caps::CONNECT_TIMEOUT, running.cancel_query(NoTls)).await {
+    match timeout(sql::caps::CONNECT_TIMEOUT, running.cancel_query(NoTls)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the statement that took too long could not be ended"),
         Err(_) => tracing::debug!("the database did not answer that it ended the statement that took too long"),

@@ -44,9 +44,9 @@ struct Bed {
 impl Bed {
     async fn new() -> Bed {
         let database = TestDatabase::create().await;
-        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
-        let pool = crate::pool(database.url(), 4).unwrap();
+        let pool = sql::database::pool(database.url(), 4).unwrap();
         progress::read(&pool, "main", &[0]).await.unwrap();
         let (component, stop) = (Readiness::new().component("database"), Stop::new());
         Bed { client, pool, component, stop, _database: database }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::Pool;
 use service::{Component, Stop};
+use sql::database::Pool;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 

@@ -153,7 +153,7 @@ struct World {
 impl World {
     async fn new() -> World {
         let database = TestDatabase::create().await;
-        let mut client = sql::migrate::connect(database.url()).await.unwrap();
+        let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let log = Log::embedded(dir.path()).unwrap();
@@ -173,7 +173,7 @@ impl World {
             flush_ms: 20,
             flush_rows: 100,
         };
-        let pool = sink::pool(self.database.url(), 2).unwrap();
+        let pool = sql::database::pool(self.database.url(), 2).unwrap();
         let (log, runtime, stopped) = (self.log.clone(), tokio::runtime::Handle::current(), stop.clone());
         let body = move || sink::run(log, pool, settings, runtime, Readiness::new(), stopped);
         Running { stop, thread: std::thread::spawn(body) }

@@ -25,3 +25,6 @@ pub const MIGRATION_POLL: Duration = Duration::from_millis(100);
 
 /// How often a statement of a migration is tried when the database reports a conflict with another one.
 pub const MIGRATION_TRIES: u32 = 10;
+
+/// How long a connection of a pool may take to be made.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

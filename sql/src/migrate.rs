@@ -4,8 +4,8 @@
 //! such mark or `-- both:`. There is no way down: a later file corrects an earlier one.
 
 use sha2::{Digest, Sha256};
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
 
 use crate::caps;
 
@@ -69,17 +69,6 @@ pub enum MigrateError {
     /// Another process does not finish.
     #[error("another migration holds the lock ({0}): wait for it, or end it")]
     Locked(String),
-}
-
-/// Opens one connection, driven by a task of its own that ends with the client.
-pub async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a database connection has ended");
-        }
-    });
-    Ok(client)
 }
 
 /// Applies what is missing, and answers the names of what it applied. Any number of processes may run it at once.

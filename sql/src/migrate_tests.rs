@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::database::connect;
 use sql_testing::TestDatabase;
 
 use ::sql::testing as sql_testing;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::migrate::connect;
+use crate::database::connect;
 
 /// Where the tests find a PostgreSQL in which they may create databases.
 pub const URL_VARIABLE: &str = "WATCHBEAT_TEST_DATABASE_URL";

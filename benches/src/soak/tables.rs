@@ -5,7 +5,7 @@ use crate::role;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_secs(3);
@@ -34,9 +34,7 @@ pub(super) struct Found {
 }
 
 pub(super) async fn connect() -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(&role::database_url()?, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
+    Ok(sql::database::connect(&role::database_url()?).await?)
 }
 
 /// Waits until the tables have what was acknowledged, or will not have it any more, and compares.

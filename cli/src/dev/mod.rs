@@ -61,7 +61,7 @@ pub(crate) async fn run(flags: DevFlags) -> anyhow::Result<ExitCode> {
     };
     let database_url = flags.database_url.clone().or_else(|| private.as_ref().map(|server| server.url().to_owned()));
     let database_url = database_url.expect("there is a private database when none was named");
-    let mut client = sql::migrate::connect(&database_url).await.context("cannot reach the database")?;
+    let mut client = sql::database::connect(&database_url).await.context("cannot reach the database")?;
     sql::migrate::migrate(&mut client).await?;
     drop(client);
     let listeners = Listeners {
@@ -118,7 +118,7 @@ fn spawn_roles(
     });
 
     let settings = sink_settings(topics, &flags.pipeline.pipeline, &flags.flush);
-    let pool = sink::pool(database_url, POOL_SIZE)?;
+    let pool = sql::database::pool(database_url, POOL_SIZE)?;
     let (of_sink, sink_pool) = ((runtime, readiness.clone(), stop.clone()), pool.clone());
     tasks.spawn_thread("sink", move || {
         let (runtime, readiness, stop) = of_sink;

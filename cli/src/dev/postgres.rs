@@ -206,7 +206,7 @@ async fn wait_until_up(server: &mut Child, url: &str, deadline: Instant) -> Resu
         if server.try_wait().context("cannot watch PostgreSQL")?.is_some() {
             return Ok(false);
         }
-        if sql::migrate::connect(url).await.is_ok() {
+        if sql::database::connect(url).await.is_ok() {
             return Ok(true);
         }
         tokio::time::sleep(RETRY_PAUSE).await;
@@ -216,7 +216,7 @@ async fn wait_until_up(server: &mut Child, url: &str, deadline: Instant) -> Resu
 }
 
 async fn create_database(url: &str) -> Result<()> {
-    let client = sql::migrate::connect(url).await?;
+    let client = sql::database::connect(url).await?;
     let there = client.query_opt("select from pg_database where datname = $1", &[&DATABASE]).await?;
     if there.is_none() {
         client.batch_execute(&format!("create database {DATABASE}")).await?;

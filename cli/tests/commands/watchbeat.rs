@@ -33,7 +33,7 @@ impl Ended {
 /// A database with the schema, and a connection to it.
 pub(crate) async fn database() -> (TestDatabase, Client) {
     let database = TestDatabase::create().await;
-    let mut client = sql::migrate::connect(database.url()).await.unwrap();
+    let mut client = sql::database::connect(database.url()).await.unwrap();
     sql::migrate::migrate(&mut client).await.unwrap();
     (database, client)
 }

@@ -41,7 +41,7 @@ async fn on_the_embedded_parts(seeds: Range<u64>, left_out: &[&str]) {
     flags.extend(left_out.iter().flat_map(|name| ["--without-view", name]));
     let (process, ready) = dev::start(dir.path(), "dev", &flags);
     let accepted = play_all(scripts, ready["ingest"].as_str().unwrap(), Duration::ZERO).await;
-    let client = sql::migrate::connect(database.url()).await.unwrap();
+    let client = sql::database::connect(database.url()).await.unwrap();
     wait_until_complete(&client, accepted as u64).await;
     assert!(process.stop().success());
     let embedded = Log::embedded(&dir.path().join("data/log")).unwrap();

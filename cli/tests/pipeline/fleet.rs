@@ -58,7 +58,7 @@ impl Fleet {
 
     /// A connection to the database.
     pub(crate) async fn connect(&self) -> tokio_postgres::Client {
-        sql::migrate::connect(self.database.url()).await.unwrap()
+        sql::database::connect(self.database.url()).await.unwrap()
     }
 
     /// The log, for reading it back.

@@ -40,7 +40,7 @@ fn a_day_written_to_the_log_is_judged_by_its_account_and_a_wrong_row_is_named() 
     assert!(right && told["rows"].as_u64() > Some(1_000), "{told}");
     let spoil = "update watchbeat.title_hours set gross_ms = gross_ms + 1 where ctid = (select min(ctid) from watchbeat.title_hours)";
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async { sql::migrate::connect(url).await.unwrap().batch_execute(spoil).await.unwrap() });
+    runtime.block_on(async { sql::database::connect(url).await.unwrap().batch_execute(spoil).await.unwrap() });
     let (right, told) = verify(url, "0", &[&account]);
     assert!(!right && told["differences"][0].as_str().unwrap().starts_with("title_hours: "), "{told}");
     assert!(process.stop().success());
