@@ -101,7 +101,7 @@ pub(crate) async fn run(flags: CatalogueFlags) -> Result<ExitCode> {
     let Action::Import { table, file, database } = flags.action;
     let shape = table.shape();
     let rows = read(&file, &shape)?;
-    let client = sql::database::connect(&database.database_url).await.context("cannot reach the database")?;
+    let client = database.database()?.connect().await.context("cannot reach the database")?;
     // A time without an offset means the same whatever zone the server is set to.
     client.batch_execute("set time zone 'UTC'").await?;
     let count = client

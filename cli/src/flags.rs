@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use sql::database::Database;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use topic::{KafkaSettings, Log, LogError, TopicSpec};
@@ -95,7 +96,31 @@ impl Topics {
 pub(crate) struct DatabaseFlags {
     /// Database, postgres://USER:PASSWORD@HOST:PORT/NAME: YugabyteDB or PostgreSQL 15 and later
     #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
-    pub(crate) database_url: String,
+    database_url: String,
+    #[command(flatten)]
+    authority: AuthorityFlags,
+}
+
+impl DatabaseFlags {
+    /// The database they name.
+    pub(crate) fn database(&self) -> Result<Database> {
+        self.authority.database(&self.database_url)
+    }
+}
+
+/// Whose word is taken for the database being the one that is meant.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuthorityFlags {
+    /// Authorities that may have signed the database's certificate, PEM: then TLS is a must. Without it sslmode in the URL says: disable, prefer (the default: where the server has it) or require, with the system's authorities
+    #[arg(long, env = "WATCHBEAT_DATABASE_CA", value_name = "FILE")]
+    database_ca: Option<PathBuf>,
+}
+
+impl AuthorityFlags {
+    /// The database of this URL.
+    pub(crate) fn database(&self, url: &str) -> Result<Database> {
+        Ok(Database::new(url, self.database_ca.as_deref())?)
+    }
 }
 
 /// What every long-running role has.

@@ -1,7 +1,7 @@
 //! `watchbeat loadgen`: simulated viewers against a gateway, or a day of them straight into the log, and the verdict on
 //! what the tables say of them.
 
-use crate::flags::{LogFlags, MAIN_PIPELINE, Topics};
+use crate::flags::{AuthorityFlags, DatabaseFlags, LogFlags, MAIN_PIPELINE, Topics};
 use crate::output;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -86,6 +86,8 @@ struct RunFlags {
     /// Database with the tables; without it there is no verdict on them
     #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
+    #[command(flatten)]
+    authority: AuthorityFlags,
     /// How long the tables may take to be complete; s
     #[arg(long, default_value_t = 120, value_name = "S")]
     settle: u64,
@@ -123,9 +125,8 @@ struct VerifyFlags {
     /// Accounts that the run's processes wrote
     #[arg(required = true, value_name = "FILE")]
     accounts: Vec<PathBuf>,
-    /// Database with the tables
-    #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
-    database_url: String,
+    #[command(flatten)]
+    database: DatabaseFlags,
     /// How long the tables may take to be complete; s
     #[arg(long, default_value_t = 120, value_name = "S")]
     settle: u64,
@@ -138,7 +139,7 @@ pub(crate) async fn run(flags: LoadFlags) -> anyhow::Result<ExitCode> {
         Some(Step::Fill(flags)) => fill(*flags).await,
         Some(Step::Verify(flags)) => {
             let settle = Duration::from_secs(flags.settle);
-            let check = loadgen::verify(&flags.accounts, &flags.database_url, settle).await?;
+            let check = loadgen::verify(&flags.accounts, &flags.database.database()?, settle).await?;
             print(&check, check.passed())
         }
     }
@@ -148,6 +149,7 @@ async fn load(flags: RunFlags) -> anyhow::Result<ExitCode> {
     let profile = flags.crowd.profile()?;
     // A speed-up asks for the viewers' own pace.
     let rate = flags.rate.or(if flags.speedup == 1 { profile.rate } else { None });
+    let database = flags.database_url.map(|url| flags.authority.database(&url)).transpose()?;
     let settings = loadgen::Settings {
         key: flags.key,
         site: flags.crowd.site,
@@ -161,7 +163,7 @@ async fn load(flags: RunFlags) -> anyhow::Result<ExitCode> {
         connections: flags.connections,
         http2: flags.http2,
         part: flags.crowd.part,
-        database: flags.database_url,
+        database,
         account: flags.crowd.account,
         settle: Duration::from_secs(flags.settle),
         run: flags.crowd.run,

@@ -1,6 +1,7 @@
 //! `watchbeat migrate`: the database's schema, and the topics when brokers are named.
 
 use crate::flags::{DatabaseFlags, LogFlags, MAIN_PIPELINE};
+use anyhow::Context;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -37,7 +38,7 @@ pub(crate) async fn run(flags: MigrateFlags) -> anyhow::Result<ExitCode> {
         log.topics(pipeline).create(&log.log()?, *partitions, *replication).await?;
         tracing::info!("the topics are there");
     }
-    let mut client = sql::database::connect(&flags.database.database_url).await?;
+    let mut client = flags.database.database()?.connect().await.context("cannot reach the database")?;
     let applied = sql::migrate::migrate(&mut client).await?;
     tracing::info!(applied = applied.len(), "the schema is up to date");
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `watchbeat sql`: asks the database, or checks a view and prints the table it fills.
 
+use crate::flags::AuthorityFlags;
 use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -19,6 +20,8 @@ pub(crate) struct SqlFlags {
     /// Database, postgres://USER:PASSWORD@HOST:PORT/NAME: YugabyteDB or PostgreSQL 15 and later
     #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true, required_unless_present = "table_of")]
     database_url: Option<String>,
+    #[command(flatten)]
+    authority: AuthorityFlags,
 }
 
 pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
@@ -28,7 +31,7 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
     }
     let url = flags.database_url.context("--database-url is missing")?;
     let query = flags.query.context("there is no query")?;
-    let client = sql::database::connect(&url).await.context("cannot reach the database")?;
+    let client = flags.authority.database(&url)?.connect().await.context("cannot reach the database")?;
     client.batch_execute("set default_transaction_read_only = on; set search_path = watchbeat, public").await?;
     for message in client.simple_query(&query).await? {
         match message {

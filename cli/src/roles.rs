@@ -186,7 +186,7 @@ pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
 
 pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics(&flags.pipeline));
-    let pool = sql::database::pool(&flags.database.database_url, POOL_SIZE)?;
+    let pool = flags.database.database()?.pool(POOL_SIZE)?;
     let settings = sink_settings(&topics, &flags.pipeline, &flags.flush);
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
@@ -207,7 +207,7 @@ pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush
 }
 
 pub(crate) async fn report(flags: ReportFlags) -> anyhow::Result<ExitCode> {
-    let pool = sql::database::pool(&flags.database.database_url, POOL_SIZE)?;
+    let pool = flags.database.database()?.pool(POOL_SIZE)?;
     let listener = listen(flags.report_listen).await?;
     run_role(flags.admin, |tasks, readiness, stop| {
         tasks.spawn("report", report::serve(listener, pool, flags.left_out.without_views, readiness, stop));

@@ -2,6 +2,7 @@
 
 use crate::flags::DatabaseFlags;
 use crate::output;
+use anyhow::Context;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ pub(crate) struct VerifyFlags {
 
 /// Prints the check; the exit status says whether it holds.
 pub(crate) async fn run(flags: VerifyFlags) -> anyhow::Result<ExitCode> {
-    let mut client = sql::database::connect(&flags.database.database_url).await?;
+    let mut client = flags.database.database()?.connect().await.context("cannot reach the database")?;
     let check = sql::ledger::ledger_check(&mut client).await?;
     output::line(&check)?;
     Ok(if check.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -16,12 +16,13 @@ const GROUND: [&str; 4] = ["playback", "topic", "sql", "service"];
 const RUNNABLE: [&str; 5] = ["ingest", "processor", "sink", "report", "loadgen"];
 
 /// Heavy dependencies and the crates that may have them.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("rdkafka", &["topic"]),
     ("fjall", &["topic"]),
     ("datafusion", &["processor"]),
     ("arrow", &["processor"]),
     ("deadpool-postgres", &["sql"]),
+    ("tokio-postgres-rustls", &["sql"]),
     ("axum", &["ingest", "report", "service"]),
     ("clap", &["watchbeat"]),
     ("anyhow", &["watchbeat", "benches"]),

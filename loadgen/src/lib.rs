@@ -43,6 +43,7 @@ pub use verify::Check;
 pub use viewer::Behaviour;
 
 use service::Stop;
+use sql::database::Database;
 use std::path::PathBuf;
 use std::time::Duration;
 use verify::Verifier;
@@ -91,7 +92,7 @@ async fn judge(
 }
 
 /// Compares the tables with the accounts of a run, of all its parts.
-pub async fn verify(accounts: &[PathBuf], database: &str, settle: Duration) -> Result<Check, LoadError> {
+pub async fn verify(accounts: &[PathBuf], database: &Database, settle: Duration) -> Result<Check, LoadError> {
     let files = accounts.iter().map(|path| AccountFile::read(path)).collect::<Result<Vec<_>, _>>()?;
     let file = AccountFile::union(files)?;
     if !file.is_whole {

@@ -3,6 +3,7 @@
 use crate::crowd::Part;
 use crate::limits::{MAX_BATCH, MAX_BEHIND, MAX_CONNECTIONS, MAX_PARTS, MAX_RATE, MAX_SPAN, MAX_VIEWERS};
 use crate::profile::Profile;
+use sql::database::Database;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub struct Settings {
     pub http2: bool,
     /// Which part of the viewers.
     pub part: Part,
-    /// Connection URL of the database with the tables; without it there is no verdict on them.
-    pub database: Option<String>,
+    /// The database with the tables; without it there is no verdict on them.
+    pub database: Option<Database>,
     /// Where to write the account of what the viewers did, for a later check.
     pub account: Option<PathBuf>,
     /// How long the tables may take to be complete.
@@ -155,6 +156,8 @@ pub enum LoadError {
     Io(#[from] std::io::Error),
     #[error("the load panicked")]
     Panicked,
+    #[error("the database cannot be reached: {0}")]
+    Connect(#[from] sql::database::ConnectError),
     #[error("the database failed")]
     Database(#[from] tokio_postgres::Error),
     #[error("account {path}: {reason}")]

@@ -9,6 +9,7 @@ use crate::tables::{self, Filter};
 use playback::credit::Disposition;
 use playback::model::{Cell, Column, Kind, SHAPES, Shape};
 use serde::Serialize;
+use sql::database::Database;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    pub(crate) async fn connect(database: &str, site: &str) -> Result<Verifier, LoadError> {
-        let client = sql::database::connect(database).await?;
+    pub(crate) async fn connect(database: &Database, site: &str) -> Result<Verifier, LoadError> {
+        let client = database.connect().await?;
         let before = totals(&client, site).await?;
         Ok(Verifier { client, before })
     }

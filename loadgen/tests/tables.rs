@@ -9,6 +9,7 @@ use playback::model::{self, Cell, Column, Kind, Logged, Parameters, RandomLog, S
 use playback::record::Record;
 use prost::Message;
 use service::Stop;
+use sql::database::Database;
 use sql::testing::TestDatabase;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -101,7 +102,8 @@ async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
     let mut client = sql::database::connect(database.url()).await.unwrap();
     sql::migrate::migrate(&mut client).await.unwrap();
     write(&client, &model::run(&log, Parameters::default())).await;
-    let check = async || loadgen::verify(std::slice::from_ref(&account), database.url(), Duration::ZERO).await.unwrap();
+    let opened = Database::new(database.url(), None).unwrap();
+    let check = async || loadgen::verify(std::slice::from_ref(&account), &opened, Duration::ZERO).await.unwrap();
     let right = check().await;
     assert!(right.passed() && right.heartbeats == log.len() as u64 && right.rows > 500, "{right}");
 

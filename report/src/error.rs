@@ -20,7 +20,7 @@ pub enum ReportError {
     #[error("{0} is left out here (--without-view), so this cannot be answered: ask the other tables with SQL")]
     LeftOut(&'static str),
     /// No connection.
-    #[error("the database cannot be reached: {0}")]
+    #[error("the database cannot be reached: {}", sql::database::told(.0))]
     Unreachable(#[from] sql::database::PoolError),
     /// The database refused.
     #[error("the database failed: {0}")]

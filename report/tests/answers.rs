@@ -49,7 +49,7 @@ impl World {
         let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
         client.batch_execute(ROWS).await.unwrap();
-        let pool = sql::database::pool(database.url(), 2).unwrap();
+        let pool = database.pool(2);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
         let serving = tokio::spawn(report::serve(listener, pool, left_out, Readiness::new(), stop.clone()));

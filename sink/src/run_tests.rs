@@ -68,8 +68,7 @@ impl Bed {
     fn start(&self, flush_rows: usize, patience: Duration) -> Running {
         let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
         let settings = Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows };
-        let (pool, runtime, stop) =
-            (sql::database::pool(self.database.url(), 2).unwrap(), Handle::current(), Stop::new());
+        let (pool, runtime, stop) = (self.database.pool(2), Handle::current(), Stop::new());
         let log = self.log.clone();
         let mut sink = Sink::open(log, pool, settings, runtime, &Readiness::new(), stop.clone(), patience).unwrap();
         Running { stop, thread: std::thread::spawn(move || sink.run()) }
@@ -152,7 +151,7 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
     const WRITTEN: u64 = 3;
     let epochs: Vec<_> = (0..EPOCHS).collect();
     let bed = Bed::new(&epochs).await;
-    crate::progress::read(&sql::database::pool(bed.database.url(), 1).unwrap(), "default", &[0]).await.unwrap();
+    crate::progress::read(&bed.database.pool(1), "default", &[0]).await.unwrap();
     // The other sink: has written the first epochs and not yet committed.
     let mut other = sql::database::connect(bed.database.url()).await.unwrap();
     let transaction = other.transaction().await.unwrap();

@@ -12,7 +12,7 @@ use sql::database::{Pool, Transaction};
 use sql::partial::Ledger;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{CancelToken, NoTls, Statement};
+use tokio_postgres::{CancelToken, Statement};
 
 use crate::database::persistently;
 use crate::merge::{Merged, Ordered};
@@ -92,7 +92,7 @@ pub(crate) async fn write(
         let (committing, running) = (Cell::new(false), OnceCell::new());
         let Ok(tried) = timeout(patience, attempt(pool, pipeline, batch, &committing, &running)).await else {
             if let Some(running) = running.get() {
-                cancel(running).await;
+                cancel(pool, running).await;
             }
             return Ok(Outcome::TimedOut);
         };
@@ -109,8 +109,8 @@ pub(crate) async fn write(
 
 /// Ends the statement that took too long, so that it holds no locks against the next try. Without an answer the server ends it
 /// when it finds the connection gone.
-async fn cancel(running: &CancelToken) {
-    match timeout(sql::caps::CONNECT_TIMEOUT, running.cancel_query(NoTls)).await {
+async fn cancel(pool: &Pool, running: &CancelToken) {
+    match timeout(sql::caps::CONNECT_TIMEOUT, pool.cancel(running)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the statement that took too long could not be ended"),
         Err(_) => tracing::debug!("the database did not answer that it ended the statement that took too long"),

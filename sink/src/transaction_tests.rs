@@ -46,7 +46,7 @@ impl Bed {
         let database = TestDatabase::create().await;
         let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
-        let pool = sql::database::pool(database.url(), 4).unwrap();
+        let pool = database.pool(4);
         progress::read(&pool, "main", &[0]).await.unwrap();
         let (component, stop) = (Readiness::new().component("database"), Stop::new());
         Bed { client, pool, component, stop, _database: database }

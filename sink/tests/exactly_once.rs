@@ -173,7 +173,7 @@ impl World {
             flush_ms: 20,
             flush_rows: 100,
         };
-        let pool = sql::database::pool(self.database.url(), 2).unwrap();
+        let pool = self.database.pool(2);
         let (log, runtime, stopped) = (self.log.clone(), tokio::runtime::Handle::current(), stop.clone());
         let body = move || sink::run(log, pool, settings, runtime, Readiness::new(), stopped);
         Running { stop, thread: std::thread::spawn(body) }

@@ -1,44 +1,217 @@
-//! The way to the database: one connection, or a pool of them. What is asked over them is not decided here.
+//! The way to the database: whom it must be, one connection, or a pool of them. What is asked over them is not decided
+//! here.
+//!
+//! TLS as the URL's `sslmode` says. `disable`: none. `prefer`, the default: where the server has it; one that has none, or
+//! somebody in between who says so, is spoken to in clear text. `require`: nothing else. With an authority named, nothing
+//! else either. Wherever TLS is spoken, the server's certificate must be of its host name and of that authority, or of one
+//! that the system trusts: there is no encryption towards a stranger.
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod, Runtime};
-use tokio_postgres::NoTls;
+use rustls::crypto::ring;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject};
+use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::caps;
 
-pub use deadpool_postgres::{Client as Connection, Pool, PoolError, Transaction};
+pub use deadpool_postgres::{Client as Connection, PoolError, Transaction};
 
-/// Why there can be no pool.
+/// A database: where it is, as whom it is asked, and whom its server must be.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    tls: MakeRustlsConnect,
+}
+
+/// Why a database cannot be opened as it is named. Never with the URL, which has the password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL is none.
-    #[error("the database URL is not usable: {0}")]
-    Url(tokio_postgres::Error),
+    #[error(
+        "the database URL is not usable: it is postgres://USER:PASSWORD@HOST:PORT/NAME, with other characters than letters and digits as %XX, and sslmode is disable, prefer or require"
+    )]
+    Url,
+    /// No certificates in the file.
+    #[error("cannot read the authorities of the database in {}: {source}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// A file without a certificate, or with one that is broken.
+    #[error("{} holds no certificate of an authority that can be used", .0.display())]
+    NoAuthority(PathBuf),
+    /// Both at once.
+    #[error(
+        "the database URL says sslmode=disable, and an authority is named for its certificate: only one can be meant"
+    )]
+    Contradiction,
+    /// Nobody to trust.
+    #[error("this machine trusts no authority for certificates: name that of the database by --database-ca")]
+    NobodyTrusted,
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// The pool could not be made.
     #[error("the connection pool could not be made: {0}")]
     Pool(#[from] deadpool_postgres::BuildError),
 }
 
-/// Opens one connection, driven by a task of its own that ends with the client.
-pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a database connection has ended");
-        }
-    });
-    Ok(client)
+/// Why there is no connection, with all its causes.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// It cannot even be tried.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The server cannot be reached, is not whom it must be, or refuses.
+    #[error("{}", told(.0))]
+    Server(tokio_postgres::Error),
 }
 
-/// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
-/// statements (and which YugabyteDB's connection manager takes badly).
-pub fn pool(url: &str, size: usize) -> Result<Pool, OpenError> {
-    let config: tokio_postgres::Config = url.parse().map_err(OpenError::Url)?;
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let pool = Pool::builder(manager)
-        .max_size(size)
-        .runtime(Runtime::Tokio1)
-        .create_timeout(Some(caps::CONNECT_TIMEOUT))
-        .wait_timeout(Some(caps::CONNECT_TIMEOUT))
-        .build()?;
-    Ok(pool)
+impl Database {
+    /// The database of the URL. `authorities` is a PEM file of those that may vouch for it; without it they are the system's.
+    pub fn new(url: &str, authorities: Option<&Path>) -> Result<Database, OpenError> {
+        let mut config: Config = url.parse().map_err(|_| OpenError::Url)?;
+        let trusted = match (authorities, config.get_ssl_mode()) {
+            (Some(_), SslMode::Disable) => return Err(OpenError::Contradiction),
+            (Some(path), _) => {
+                config.ssl_mode(SslMode::Require);
+                read_authorities(path)?
+            }
+            (None, SslMode::Disable) => RootCertStore::empty(),
+            (None, mode) => {
+                let trusted = system_authorities();
+                if mode == SslMode::Require && trusted.is_empty() {
+                    return Err(OpenError::NobodyTrusted);
+                }
+                trusted
+            }
+        };
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+        if config.get_ssl_negotiation() == SslNegotiation::Direct {
+            tls.alpn_protocols = vec![b"postgresql".to_vec()]; // the server insists
+        }
+        Ok(Database { config, tls: MakeRustlsConnect::new(tls) })
+    }
+
+    /// Opens one connection, driven by a task of its own that ends with the client.
+    pub async fn connect(&self) -> Result<Client, ConnectError> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await.map_err(ConnectError::Server)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a database connection has ended");
+            }
+        });
+        Ok(client)
+    }
+
+    /// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
+    /// statements (and which YugabyteDB's connection manager takes badly).
+    pub fn pool(&self, size: usize) -> Result<Pool, OpenError> {
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
+        let connections = deadpool_postgres::Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(caps::CONNECT_TIMEOUT))
+            .wait_timeout(Some(caps::CONNECT_TIMEOUT))
+            .build()?;
+        Ok(Pool { connections, tls: self.tls.clone() })
+    }
 }
+
+/// Without the password: the configuration leaves it out.
+impl fmt::Debug for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Database").field(&self.config).finish()
+    }
+}
+
+/// Opens one connection to the database of a URL, with the authorities of the system.
+pub async fn connect(url: &str) -> Result<Client, ConnectError> {
+    Database::new(url, None)?.connect().await
+}
+
+/// Connections to one database, shared by the clones of this value.
+#[derive(Clone)]
+pub struct Pool {
+    connections: deadpool_postgres::Pool,
+    tls: MakeRustlsConnect,
+}
+
+impl Pool {
+    /// A connection, which goes back when it is dropped.
+    pub async fn get(&self) -> Result<Connection, PoolError> {
+        self.connections.get().await
+    }
+
+    /// Asks the server to end the statement that runs on a connection of this pool.
+    pub async fn cancel(&self, running: &CancelToken) -> Result<(), tokio_postgres::Error> {
+        running.cancel_query(self.tls.clone()).await
+    }
+}
+
+fn read_authorities(path: &Path) -> Result<RootCertStore, OpenError> {
+    let refuse = |source| OpenError::Authorities { path: path.to_owned(), source };
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(refuse)?;
+    let mut trusted = RootCertStore::empty();
+    let (_, broken) = trusted.add_parsable_certificates(certificates);
+    if broken > 0 || trusted.is_empty() {
+        return Err(OpenError::NoAuthority(path.to_owned()));
+    }
+    Ok(trusted)
+}
+
+/// Those that can be read: which ones are missing shows when a certificate is of one of them.
+fn system_authorities() -> RootCertStore {
+    let mut trusted = RootCertStore::empty();
+    trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    trusted
+}
+
+/// An error of a connection with its causes, which its own text leaves out, and the way out where that is not plain.
+pub fn told(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut is_stranger = false;
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        is_stranger |= is_of_a_stranger(inner);
+        cause = inner.source();
+    }
+    if is_stranger {
+        text.push_str(
+            "; name the authority that signed it by --database-ca, or say sslmode=disable in the URL for clear text",
+        );
+    }
+    text
+}
+
+/// Whether TLS says that nobody who is trusted signed the certificate, within the error of input and output as which it comes.
+fn is_of_a_stranger(cause: &(dyn Error + 'static)) -> bool {
+    let within = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = within.and_then(|within| within.downcast_ref::<rustls::Error>());
+    let strange =
+        |error: &CertificateError| matches!(error, CertificateError::UnknownIssuer | CertificateError::BadSignature);
+    matches!(tls, Some(rustls::Error::InvalidCertificate(error)) if strange(error))
+}
+
+#[cfg(test)]
+#[path = "database_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::database::connect;
+use crate::database::{Database, Pool, connect};
 
 /// Where the tests find a PostgreSQL in which they may create databases.
 pub const URL_VARIABLE: &str = "WATCHBEAT_TEST_DATABASE_URL";
@@ -37,6 +37,13 @@ impl TestDatabase {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A pool of connections to it.
+    #[must_use]
+    pub fn pool(&self, size: usize) -> Pool {
+        let database = Database::new(&self.url, None).expect("the URL of the tests' PostgreSQL is one");
+        database.pool(size).expect("a pool without connections can be made")
     }
 }
 

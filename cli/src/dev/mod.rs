@@ -2,7 +2,7 @@
 
 mod postgres;
 
-use crate::flags::{PipelineFlags, Topics};
+use crate::flags::{AuthorityFlags, PipelineFlags, Topics};
 use crate::output;
 use crate::roles::{FlushFlags, GatewayFlags, listen, sink_settings, spawn_signals};
 use anyhow::Context;
@@ -10,6 +10,7 @@ use clap::Args;
 use postgres::Postgres;
 use serde_json::json;
 use service::{Readiness, Stop, TaskError, Tasks};
+use sql::database::Database;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ pub(crate) struct DevFlags {
     #[arg(long, env = "WATCHBEAT_DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     #[command(flatten)]
+    authority: AuthorityFlags,
+    #[command(flatten)]
     pipeline: PipelineFlags,
     #[command(flatten)]
     flush: FlushFlags,
@@ -59,9 +62,12 @@ pub(crate) async fn run(flags: DevFlags) -> anyhow::Result<ExitCode> {
         Some(_) => None,
         None => Some(Postgres::start(&flags.data_dir.join("postgres")).await?),
     };
-    let database_url = flags.database_url.clone().or_else(|| private.as_ref().map(|server| server.url().to_owned()));
-    let database_url = database_url.expect("there is a private database when none was named");
-    let mut client = sql::database::connect(&database_url).await.context("cannot reach the database")?;
+    let (database_url, database) = match (&flags.database_url, &private) {
+        (Some(url), _) => (url.as_str(), flags.authority.database(url)?),
+        (None, Some(server)) => (server.url(), Database::new(server.url(), None)?),
+        (None, None) => unreachable!("there is a private database when none was named"),
+    };
+    let mut client = database.connect().await.context("cannot reach the database")?;
     sql::migrate::migrate(&mut client).await?;
     drop(client);
     let listeners = Listeners {
@@ -71,7 +77,7 @@ pub(crate) async fn run(flags: DevFlags) -> anyhow::Result<ExitCode> {
     };
     let stop = Stop::new();
     let mut tasks = Tasks::new(stop.clone());
-    spawn_roles(&mut tasks, &flags, listeners, log, &topics, &database_url, &stop)?;
+    spawn_roles(&mut tasks, &flags, listeners, log, &topics, database_url, &database, &stop)?;
     spawn_signals(&mut tasks, stop);
     let ended = tasks.join(DRAIN).await;
     drop(private); // after everything that uses it
@@ -92,6 +98,7 @@ fn spawn_roles(
     log: Log,
     topics: &Topics,
     database_url: &str,
+    database: &Database,
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let (readiness, runtime) = (Readiness::new(), Handle::current());
@@ -118,7 +125,7 @@ fn spawn_roles(
     });
 
     let settings = sink_settings(topics, &flags.pipeline.pipeline, &flags.flush);
-    let pool = sql::database::pool(database_url, POOL_SIZE)?;
+    let pool = database.pool(POOL_SIZE)?;
     let (of_sink, sink_pool) = ((runtime, readiness.clone(), stop.clone()), pool.clone());
     tasks.spawn_thread("sink", move || {
         let (runtime, readiness, stop) = of_sink;
