@@ -207,7 +207,7 @@ pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush
 }
 
 pub(crate) async fn report(flags: ReportFlags) -> anyhow::Result<ExitCode> {
-    let pool = flags.database.database()?.pool(POOL_SIZE)?;
+    let pool = report::pool(&flags.database.database()?, POOL_SIZE)?;
     let listener = listen(flags.report_listen).await?;
     run_role(flags.admin, |tasks, readiness, stop| {
         tasks.spawn("report", report::serve(listener, pool, flags.left_out.without_views, readiness, stop));

@@ -8,6 +8,10 @@ pub const PING_EVERY: Duration = Duration::from_secs(2);
 /// An answer that takes longer is given up.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A statement that takes longer is ended by the database, which would work on for nobody otherwise. Sooner than
+/// [`ANSWER_TIMEOUT`], so that it has ended when the connection is used again.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_millis(9_500);
+
 /// Rows of one kind in an answer: ten weeks of minutes.
 pub const ROWS: i64 = 100_800;
 

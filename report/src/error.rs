@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio_postgres::error::SqlState;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +24,20 @@ pub enum ReportError {
     #[error("the database cannot be reached: {}", sql::database::told(.0))]
     Unreachable(#[from] sql::database::PoolError),
     /// The database refused.
-    #[error("the database failed: {0}")]
-    Database(#[from] tokio_postgres::Error),
+    #[error("the database failed: {}", sql::database::told(.0))]
+    Database(tokio_postgres::Error),
     /// The database takes its time.
     #[error("the database did not answer in time")]
     TooSlow,
+}
+
+impl From<tokio_postgres::Error> for ReportError {
+    fn from(error: tokio_postgres::Error) -> ReportError {
+        match error.code() {
+            Some(&SqlState::QUERY_CANCELED) => ReportError::TooSlow, // see caps::STATEMENT_TIMEOUT
+            _ => ReportError::Database(error),
+        }
+    }
 }
 
 impl IntoResponse for ReportError {

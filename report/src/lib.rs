@@ -11,10 +11,15 @@ mod video;
 use axum::Router;
 use axum::routing::{MethodRouter, get};
 use service::{Component, Readiness, Stop, TaskError};
-use sql::database::Pool;
+use sql::database::{Database, OpenError, Pool};
 use tokio::net::TcpListener;
 
 pub use error::ReportError;
+
+/// Connections for [`serve`].
+pub fn pool(database: &Database, size: usize) -> Result<Pool, OpenError> {
+    database.impatient_pool(size, caps::STATEMENT_TIMEOUT)
+}
 
 /// Serves until told to stop; requests under way are answered. The views of the names `left_out` are not kept.
 pub async fn serve(

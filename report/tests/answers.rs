@@ -9,6 +9,7 @@ use sql::testing::TestDatabase;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 
 const ROWS: &str = "
     insert into watchbeat.resume_positions values ('default', 'u', 'v', 9000, 12000, 77);
@@ -49,11 +50,15 @@ impl World {
         let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
         client.batch_execute(ROWS).await.unwrap();
-        let pool = database.pool(2);
+        let pool = report::pool(&database.database(), 2).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
         let serving = tokio::spawn(report::serve(listener, pool, left_out, Readiness::new(), stop.clone()));
         World { database: Some(database), address, stop, serving }
+    }
+
+    async fn connect(&self) -> Client {
+        self.database.as_ref().unwrap().database().connect().await.unwrap()
     }
 
     /// Status and JSON.
@@ -119,6 +124,24 @@ async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
     let (status, answer) = world.get("/v1/users/u/videos/v").await;
     assert_eq!((status, &answer["code"]), (501, &json!("left_out")));
     assert!(answer["detail"].as_str().unwrap().starts_with("watch_segments is left out"), "{answer}");
+    assert_eq!(world.get("/v1/videos/v").await.0, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_database_works_no_longer_than_somebody_waits() {
+    let world = World::new().await;
+    let mut client = world.connect().await;
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let other = world.connect().await;
+    let locking = client.transaction().await.unwrap();
+    locking.batch_execute("lock table watchbeat.title_hours, watchbeat.watch_sessions").await.unwrap();
+    let (video, user) = tokio::join!(world.get("/v1/videos/v"), world.get("/v1/users/u/videos/v"));
+    for (status, answer) in [video, user] {
+        assert_eq!((status, &answer["code"]), (503, &json!("unavailable")), "{answer}");
+    }
+    assert_eq!(other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0), 0);
+    locking.rollback().await.unwrap();
     assert_eq!(world.get("/v1/videos/v").await.0, 200);
     world.end().await;
 }

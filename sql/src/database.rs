@@ -10,8 +10,9 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime};
 use rustls::crypto::ring;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -120,15 +121,31 @@ impl Database {
     /// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
     /// statements (and which YugabyteDB's connection manager takes badly).
     pub fn pool(&self, size: usize) -> Result<Pool, OpenError> {
+        self.pool_of(size, None)
+    }
+
+    /// The same, where the server ends what takes longer than `statement_timeout`: whoever asked has gone by then.
+    pub fn impatient_pool(&self, size: usize, statement_timeout: Duration) -> Result<Pool, OpenError> {
+        self.pool_of(size, Some(statement_timeout))
+    }
+
+    fn pool_of(&self, size: usize, statement_timeout: Option<Duration>) -> Result<Pool, OpenError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
-        let connections = deadpool_postgres::Pool::builder(manager)
+        let mut builder = deadpool_postgres::Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(caps::CONNECT_TIMEOUT))
-            .wait_timeout(Some(caps::CONNECT_TIMEOUT))
-            .build()?;
-        Ok(Pool { connections, tls: self.tls.clone() })
+            .wait_timeout(Some(caps::CONNECT_TIMEOUT));
+        if let Some(timeout) = statement_timeout {
+            // As a statement: not everything between here and the server passes on what a connection begins with.
+            let set: Arc<str> = format!("set statement_timeout = {}", timeout.as_millis()).into();
+            builder = builder.post_create(Hook::async_fn(move |connection, _| {
+                let set = set.clone();
+                Box::pin(async move { connection.batch_execute(&set).await.map_err(HookError::Backend) })
+            }));
+        }
+        Ok(Pool { connections: builder.build()?, tls: self.tls.clone() })
     }
 }
 

@@ -39,11 +39,16 @@ impl TestDatabase {
         &self.url
     }
 
+    /// The same, opened.
+    #[must_use]
+    pub fn database(&self) -> Database {
+        Database::new(&self.url, None).expect("the URL of the tests' PostgreSQL is one")
+    }
+
     /// A pool of connections to it.
     #[must_use]
     pub fn pool(&self, size: usize) -> Pool {
-        let database = Database::new(&self.url, None).expect("the URL of the tests' PostgreSQL is one");
-        database.pool(size).expect("a pool without connections can be made")
+        self.database().pool(size).expect("a pool without connections can be made")
     }
 }
 

@@ -126,13 +126,14 @@ fn spawn_roles(
 
     let settings = sink_settings(topics, &flags.pipeline.pipeline, &flags.flush);
     let pool = database.pool(POOL_SIZE)?;
-    let (of_sink, sink_pool) = ((runtime, readiness.clone(), stop.clone()), pool.clone());
+    let of_sink = (runtime, readiness.clone(), stop.clone());
     tasks.spawn_thread("sink", move || {
         let (runtime, readiness, stop) = of_sink;
-        sink::run(log, sink_pool, settings, runtime, readiness, stop)
+        sink::run(log, pool, settings, runtime, readiness, stop)
     });
 
     let left_out = flags.pipeline.left_out.without_views.clone();
+    let pool = report::pool(database, POOL_SIZE)?;
     tasks.spawn("report", report::serve(listeners.report, pool, left_out, readiness.clone(), stop.clone()));
     tasks.spawn_companion("admin", service::serve_admin(listeners.admin, readiness.clone(), metrics, stop.clone()));
     tasks.spawn("announcement", announce(ready, readiness, stop.clone()));
