@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sql::database::{Connection, Pool, Transaction};
-use tokio_postgres::IsolationLevel;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{IsolationLevel, Row};
 
 use crate::{ReportError, caps};
 
@@ -26,6 +27,22 @@ pub(crate) async fn client(pool: &Pool) -> Result<Connection, ReportError> {
 pub(crate) async fn snapshot(client: &mut Connection) -> Result<Transaction<'_>, ReportError> {
     let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     Ok(builder.start().await?)
+}
+
+/// The rows of a query whose last parameter is how many it may give. More than an answer takes are refused with the way out:
+/// a part of them would look like all.
+pub(crate) async fn rows(
+    snapshot: &Transaction<'_>,
+    query: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+    way_out: &str,
+) -> Result<Vec<Row>, ReportError> {
+    let most = caps::ROWS + 1;
+    let rows = snapshot.query(query, &[parameters, &[&most]].concat()).await?;
+    if rows.len() as i64 > caps::ROWS {
+        return Err(ReportError::BadRequest(format!("more than {} rows: {way_out}", caps::ROWS)));
+    }
+    Ok(rows)
 }
 
 /// Per pipeline, the least clock and all offsets. A partition without records holds nothing back.

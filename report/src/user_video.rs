@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
+use tokio_postgres::types::ToSql;
 
 use crate::progress::{self, CompleteTo};
 use crate::{ReportError, caps};
@@ -81,10 +82,10 @@ async fn read(pool: &Pool, site: String, user_id: String, video_id: String) -> R
     let mut client = progress::client(pool).await?;
     let snapshot = progress::snapshot(&mut client).await?;
     let resume = snapshot.query_opt(sql::queries::USER_VIDEO_RESUME, &[&site, &user_id, &video_id]).await?;
-    let sessions =
-        snapshot.query(sql::queries::USER_VIDEO_SESSIONS, &[&site, &user_id, &video_id, &caps::ROWS]).await?;
-    let segments =
-        snapshot.query(sql::queries::USER_VIDEO_SEGMENTS, &[&site, &user_id, &video_id, &caps::ROWS]).await?;
+    let (parameters, way_out): ([&(dyn ToSql + Sync); 3], _) =
+        ([&site, &user_id, &video_id], "ask the tables with SQL");
+    let sessions = progress::rows(&snapshot, sql::queries::USER_VIDEO_SESSIONS, &parameters, way_out).await?;
+    let segments = progress::rows(&snapshot, sql::queries::USER_VIDEO_SEGMENTS, &parameters, way_out).await?;
     let complete_to = progress::complete_to(&snapshot).await?;
     snapshot.commit().await?;
     if resume.is_none() && sessions.is_empty() {

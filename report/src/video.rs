@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::interval::instant_ms;
 use crate::progress::{self, CompleteTo};
@@ -73,7 +74,8 @@ pub(crate) async fn answer(
     progress::check_id("site", &site)?;
     progress::check_id("video", &video)?;
     let bound = |what: &str, text: Option<String>| {
-        let refuse = |text: String| ReportError::BadRequest(format!("{what}={text} is neither ISO 8601 nor ms"));
+        let refuse =
+            |text: String| ReportError::BadRequest(format!("{what}={text} is neither ISO 8601 nor ms since 1970"));
         text.map(|text| instant_ms(&text).ok_or_else(|| refuse(text))).transpose()
     };
     let (from, to) = (bound("from", parameters.from)?, bound("to", parameters.to)?);
@@ -92,7 +94,6 @@ async fn read(
     to: Option<i64>,
 ) -> Result<Video, ReportError> {
     let (from_time, to_time) = (from.map(time), to.map(time));
-    let most = caps::ROWS + 1;
     let mut client = progress::client(pool).await?;
     let snapshot = progress::snapshot(&mut client).await?;
     let is_known: bool = snapshot.query_one(sql::queries::VIDEO_KNOWN, &[&site, &video_id]).await?.get(0);
@@ -101,12 +102,8 @@ async fn read(
     }
     let mut found: Vec<Vec<Row>> = Vec::new();
     for query in [sql::queries::VIDEO_TERRITORIES, sql::queries::VIDEO_MINUTES, sql::queries::VIDEO_RETENTION] {
-        let rows = snapshot.query(query, &[&site, &video_id, &from_time, &to_time, &most]).await?;
-        if rows.len() as i64 > caps::ROWS {
-            let limit = caps::ROWS;
-            return Err(ReportError::BadRequest(format!("more than {limit} rows: narrow the range by from and to")));
-        }
-        found.push(rows);
+        let parameters: [&(dyn ToSql + Sync); 4] = [&site, &video_id, &from_time, &to_time];
+        found.push(progress::rows(&snapshot, query, &parameters, "narrow the range by from and to").await?);
     }
     let complete_to = progress::complete_to(&snapshot).await?;
     snapshot.commit().await?;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use report::caps;
 use serde_json::{Value, json};
 use service::{Readiness, Stop, TaskError};
 use sql::testing::TestDatabase;
@@ -125,6 +126,36 @@ async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
     assert_eq!((status, &answer["code"]), (501, &json!("left_out")));
     assert!(answer["detail"].as_str().unwrap().starts_with("watch_segments is left out"), "{answer}");
     assert_eq!(world.get("/v1/videos/v").await.0, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn more_rows_than_an_answer_takes_are_refused_and_not_cut() {
+    let world = World::new().await;
+    let client = world.connect().await;
+    let more = caps::ROWS + 1;
+    let segments = format!(
+        "insert into watchbeat.watch_segments
+            select 'default', 'many', 's', 'v', n * 10, n * 10 + 5 from generate_series(1, {more}) as n"
+    );
+    let sessions = format!(
+        "insert into watchbeat.watch_sessions
+            select 'default', 'often', 's' || n, 'v', 1, 1, 1, 1, n, n, false, false, null, 'ZZ' from generate_series(1, {more}) as n"
+    );
+    client.batch_execute(&segments).await.unwrap();
+    client.batch_execute(&sessions).await.unwrap();
+    client
+        .batch_execute("insert into watchbeat.resume_positions values ('default', 'many', 'v', 1, 1, 1)")
+        .await
+        .unwrap();
+    for user in ["many", "often"] {
+        let (status, answer) = world.get(&format!("/v1/users/{user}/videos/v")).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("bad_request")), "{user}");
+        assert_eq!(answer["detail"], format!("more than {} rows: ask the tables with SQL", caps::ROWS));
+    }
+    client.batch_execute("delete from watchbeat.watch_segments where user_id = 'many' and from_ms = 10").await.unwrap();
+    let (status, answer) = world.get("/v1/users/many/videos/v").await;
+    assert_eq!((status, answer["segments"].as_array().unwrap().len() as i64), (200, caps::ROWS));
     world.end().await;
 }
 
