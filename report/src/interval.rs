@@ -3,10 +3,18 @@
 /// Last millisecond of the year 9999.
 const LAST_MS: i64 = 253_402_300_799_999;
 
-/// Milliseconds since 1970 of `2026-11-21`, `2026-11-21T04:05[:06[.789]][Z|+01:00]` or a plain number of ms.
+/// Digits of a number of ms, from 2001 to 2286.
+const MS_DIGITS: usize = 13;
+
+/// Milliseconds since 1970 of `2026-11-21`, `2026-11-21T04:05[:06[.789]][Z|+01:00]`, or a plain number of ms: 0 or one of 13
+/// digits, because any other is rather a year, a date without dashes or seconds, and would be taken for some day in 1970.
 pub(crate) fn instant_ms(text: &str) -> Option<i64> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() != 8;
-    let ms = if plain { text.parse().ok()? } else { iso_ms(text)? };
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let ms = match is_number {
+        true if text == "0" || text.len() == MS_DIGITS => text.parse().ok()?,
+        true => return None,
+        false => iso_ms(text)?,
+    };
     (0..=LAST_MS).contains(&ms).then_some(ms)
 }
 
@@ -88,6 +96,9 @@ mod tests {
             ("2023-11-14T24:00Z", None),
             ("2023-11-14T22:13:20Zx", None),
             ("20231114", None),
+            ("2026", None),
+            ("1700000000", None),
+            ("20231114221320", None),
             ("yesterday", None),
             ("-5", None),
             ("", None),

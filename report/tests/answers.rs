@@ -186,7 +186,8 @@ async fn what_cannot_be_answered_is_said_in_json() {
         ("/v1/videos/v?site=other", 404, "not_found"),
         ("/v1/nothing", 404, "not_found"),
         ("/v1/videos/v?from=yesterday", 400, "bad_request"),
-        ("/v1/videos/v?from=20&to=10", 400, "bad_request"),
+        ("/v1/videos/v?from=2026", 400, "bad_request"),
+        ("/v1/videos/v?from=2026-01-02&to=2026-01-01", 400, "bad_request"),
         ("/v1/videos/v%20w", 400, "bad_request"),
         ("/v1/users/u/videos/v?site=", 400, "bad_request"),
     ];
