@@ -4,6 +4,7 @@ use crate::flags::DatabaseFlags;
 use crate::output;
 use anyhow::Context;
 use clap::Args;
+use sql::ledger::LedgerCheck;
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -12,10 +13,22 @@ pub(crate) struct VerifyFlags {
     database: DatabaseFlags,
 }
 
+/// Exit status when nobody knows whether it balances. 1 is that it does not, 2 that the flags make no sense.
+const CANNOT_TELL: u8 = 3;
+
 /// Prints the check; the exit status says whether it holds.
-pub(crate) async fn run(flags: VerifyFlags) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(flags: VerifyFlags) -> ExitCode {
+    match check(&flags).await {
+        Ok(check) if check.is_empty() => CANNOT_TELL.into(),
+        Ok(check) if check.is_balanced() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => output::failed(&error, CANNOT_TELL.into()),
+    }
+}
+
+async fn check(flags: &VerifyFlags) -> anyhow::Result<LedgerCheck> {
     let mut client = flags.database.database()?.connect().await.context("cannot reach the database")?;
-    let check = sql::ledger::ledger_check(&mut client).await?;
+    let check = sql::ledger::ledger_check(&mut client).await.context("cannot read the ledger")?;
     output::line(&check)?;
-    Ok(if check.is_balanced() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(check)
 }

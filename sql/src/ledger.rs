@@ -80,6 +80,12 @@ pub async fn ledger_check(client: &mut Client) -> Result<LedgerCheck, tokio_post
 }
 
 impl LedgerCheck {
+    /// Whether there is nothing to check: no partition has progress, and nothing is counted without one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty() && self.is_balanced()
+    }
+
     /// Whether everything agrees.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
@@ -118,7 +124,10 @@ impl fmt::Display for LedgerCheck {
         for disposition in &self.dispositions {
             writeln!(f, "{disposition}")?;
         }
-        write!(f, "in all: {}", verdict(self.is_balanced()))
+        match self.is_empty() {
+            true => write!(f, "in all: no partition has progress yet"),
+            false => write!(f, "in all: {}", verdict(self.is_balanced())),
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalogue;
+mod verify;
 mod watchbeat;

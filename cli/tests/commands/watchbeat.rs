@@ -19,6 +19,10 @@ impl Ended {
         self.0.status.code().unwrap()
     }
 
+    pub(crate) fn answer(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
     pub(crate) fn errors(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).unwrap()
     }

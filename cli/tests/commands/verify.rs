@@ -1,0 +1,43 @@
+//! `watchbeat verify`: its exit status says whether the ledger balances, does not, or nobody knows.
+
+use crate::watchbeat::{database, watchbeat};
+use sql::testing::TestDatabase;
+
+const PROGRESS: &str =
+    "insert into watchbeat.progress (pipeline, partition, next_offset, credited, ticks) values ('main', 0, 5, 3, 2)";
+const MINUTES: &str = "insert into watchbeat.ledger_minutes (site, minute, disposition, heartbeats)
+    values ('default', '2026-01-01Z', 'credited', 3)";
+
+#[tokio::test]
+async fn it_is_balanced_not_balanced_or_not_known() {
+    let (database, client) = database().await;
+    let verify = |status: i32, last_line: &str| {
+        let ended = watchbeat(&database, &["verify"]);
+        assert_eq!(ended.status(), status, "{} {}", ended.answer(), ended.errors());
+        assert_eq!(ended.answer().lines().last(), Some(last_line));
+    };
+    verify(3, "in all: no partition has progress yet");
+    client.batch_execute(MINUTES).await.unwrap();
+    verify(1, "in all: NOT BALANCED");
+    client.batch_execute(PROGRESS).await.unwrap();
+    verify(0, "in all: balanced");
+    client.batch_execute("update watchbeat.progress set next_offset = 6").await.unwrap();
+    verify(1, "in all: NOT BALANCED");
+}
+
+#[tokio::test]
+async fn without_an_answer_of_the_database_it_is_not_known() {
+    let without_tables = TestDatabase::create().await;
+    let ended = watchbeat(&without_tables, &["verify"]);
+    assert_eq!(ended.status(), 3, "{}", ended.errors());
+    assert!(ended.errors().contains("cannot read the ledger: db error: ERROR: relation"), "{}", ended.errors());
+    let nowhere = "postgres://u:s3cret@127.0.0.1:1/none";
+    let ended = watchbeat(&without_tables, &["verify", "--database-url", nowhere]);
+    assert_eq!(ended.status(), 3, "{}", ended.errors());
+    assert!(
+        ended.errors().contains("cannot reach the database: error connecting to server: Conn"),
+        "{}",
+        ended.errors()
+    );
+    assert!(!ended.errors().contains("s3cret"), "{}", ended.errors());
+}
