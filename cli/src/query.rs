@@ -7,11 +7,11 @@ use clap::Args;
 use sql::partial::{Kind, Role};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 #[derive(Debug, Args)]
 pub(crate) struct SqlFlags {
-    /// A query; it can only read
+    /// A query, one statement; it runs in a transaction that can only read
     #[arg(required_unless_present = "table_of")]
     query: Option<String>,
     /// Check the continuous view in this file, and print the table that it wants
@@ -31,9 +31,9 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
     }
     let url = flags.database_url.context("--database-url is missing")?;
     let query = flags.query.context("there is no query")?;
-    let client = flags.authority.database(&url)?.connect().await.context("cannot reach the database")?;
-    client.batch_execute("set default_transaction_read_only = on; set search_path = watchbeat, public").await?;
-    for message in client.simple_query(&query).await? {
+    let mut client = flags.authority.database(&url)?.connect().await.context("cannot reach the database")?;
+    client.batch_execute("set search_path = watchbeat, public").await?;
+    for message in read(&mut client, &query).await? {
         match message {
             SimpleQueryMessage::RowDescription(columns) => {
                 output::line(columns.iter().map(|column| column.name()).collect::<Vec<_>>().join("\t"))?;
@@ -45,6 +45,14 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs one statement in a transaction that can only read: several could end it and begin another.
+async fn read(client: &mut Client, query: &str) -> Result<Vec<SimpleQueryMessage>> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    // Only one statement can be prepared; what is executed as prepared does not come as text, whatever its type is.
+    transaction.prepare(query).await?;
+    Ok(transaction.simple_query(query).await?)
 }
 
 /// The statement that makes the table of a view.

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalogue;
+mod query;
 mod verify;
 mod watchbeat;
