@@ -111,7 +111,10 @@ impl DatabaseFlags {
 /// Whose word is taken for the database being the one that is meant.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AuthorityFlags {
-    /// Authorities that may have signed the database's certificate, PEM: then TLS is a must. Without it sslmode in the URL says: disable, prefer (the default: where the server has it) or require, with the system's authorities
+    /// Authorities that may have signed the database's certificate, PEM; with it there is no connection without TLS
+    ///
+    /// Without it they are the system's, and sslmode in the URL says: disable (no TLS), require (nothing else) or prefer, the default:
+    /// TLS where the server has it, else clear text. Where TLS is spoken, the certificate is verified, with its host name.
     #[arg(long, env = "WATCHBEAT_DATABASE_CA", value_name = "FILE")]
     database_ca: Option<PathBuf>,
 }
