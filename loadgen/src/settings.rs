@@ -156,7 +156,7 @@ pub enum LoadError {
     Io(#[from] std::io::Error),
     #[error("the load panicked")]
     Panicked,
-    #[error("the database cannot be reached: {0}")]
+    #[error("the database cannot be reached")]
     Connect(#[from] sql::database::ConnectError),
     #[error("the database failed")]
     Database(#[from] tokio_postgres::Error),

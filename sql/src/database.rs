@@ -41,12 +41,12 @@ pub enum OpenError {
     )]
     Url,
     /// No certificates in the file.
-    #[error("cannot read the authorities of the database in {}: {source}", path.display())]
+    #[error("cannot read the authorities of the database in {}: {reason}", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: pem::Error,
+        reason: pem::Error,
     },
     /// A file without a certificate, or with one that is broken.
     #[error("{} holds no certificate of an authority that can be used", .0.display())]
@@ -60,10 +60,10 @@ pub enum OpenError {
     #[error("this machine trusts no authority for certificates: name that of the database by --database-ca")]
     NobodyTrusted,
     /// TLS could not be set up.
-    #[error("cannot set up TLS: {0}")]
+    #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
     /// The pool could not be made.
-    #[error("the connection pool could not be made: {0}")]
+    #[error("the connection pool could not be made")]
     Pool(#[from] deadpool_postgres::BuildError),
 }
 
@@ -181,7 +181,7 @@ impl Pool {
 }
 
 fn read_authorities(path: &Path) -> Result<RootCertStore, OpenError> {
-    let refuse = |source| OpenError::Authorities { path: path.to_owned(), source };
+    let refuse = |reason| OpenError::Authorities { path: path.to_owned(), reason };
     let certificates: Vec<_> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(refuse)?;
     let mut trusted = RootCertStore::empty();
     let (_, broken) = trusted.add_parsable_certificates(certificates);
