@@ -18,6 +18,7 @@ pub(crate) const PARTITIONS: u32 = 64;
 
 /// The topics to make.
 #[derive(Debug, Args)]
+#[command(mut_arg("brokers", |brokers| brokers.required(false)))]
 struct TopicFlags {
     #[command(flatten)]
     log: Option<LogFlags>,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalogue;
+mod migrate;
 mod query;
 mod verify;
 mod watchbeat;
