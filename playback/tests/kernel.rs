@@ -32,10 +32,26 @@ fn fold(log: &[Logged], stretch: usize) -> (Folded, Kernel) {
     (folded, kernel)
 }
 
+/// For days after a log, copies of its last reports come every 20 hours, whose devices say that they are new.
+fn with_days_of_copies(mut log: Vec<Logged>) -> Vec<Logged> {
+    let is_in = |logged: &&Logged| logged.logged_at - logged.record.event_time <= DAY_MS;
+    let last: Vec<_> = log.iter().filter(is_in).rev().take(5).cloned().collect();
+    for hours in [20, 40, 60] {
+        log.extend(last.iter().rev().map(|logged| {
+            let mut copy = logged.clone();
+            copy.logged_at += hours * 3_600_000;
+            (copy.record.event_time, copy.record.received_at) = (copy.logged_at, copy.logged_at);
+            copy
+        }));
+    }
+    log
+}
+
 #[test]
 fn facts_of_random_logs_add_up_to_the_models_tables() {
     for seed in 0..300 {
         let log = random_log(RandomLog { seed, reports: 20 + seed as usize * 3, start: START, outage: seed % 3 == 0 });
+        let log = with_days_of_copies(log);
         let (folded, kernel) = fold(&log, 1 + seed as usize % 50);
         let expected = model::run(&log, model::Parameters::default());
         let found = differences(&expected, &folded.tables());
@@ -199,6 +215,45 @@ fn a_session_that_was_silent_for_longer_than_the_lateness_bound_begins_anew() {
     kernel.report(&again, silent_until, &mut facts);
     let unique: u32 = facts.sessions.iter().map(|fact| fact.unique_ms).sum();
     assert_eq!((kernel.ledger().credited, unique), (2, 10_000));
+}
+
+/// The dispositions of reports that come at these hours, each by a device that says that it is new.
+fn dispositions(reports: &[(i64, Record)]) -> Vec<&'static str> {
+    let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
+    for (hour, record) in reports {
+        let now = START + hour * 3_600_000;
+        kernel.report(&Record { event_time: now, ..record.clone() }, now, &mut facts);
+    }
+    facts.dispositions.iter().map(|fact| fact.disposition.as_str()).collect()
+}
+
+#[test]
+fn a_session_that_sends_nothing_but_copies_is_not_silent() {
+    let [interval, other] = [report(0, 5, true), report(1, 10, true)];
+    let copies = [(0, interval.clone()), (20, interval.clone()), (40, interval.clone()), (60, interval.clone())];
+    assert_eq!(dispositions(&copies), ["credited", "duplicate", "duplicate", "duplicate"]);
+    let copies = [(0, interval.clone()), (20, interval.clone()), (40, other), (60, interval)];
+    assert_eq!(dispositions(&copies), ["credited", "duplicate", "credited", "duplicate"]);
+}
+
+#[test]
+fn a_session_that_sends_nothing_but_points_whose_place_was_passed_is_not_silent() {
+    let [first, passed, after] = [0, 1, 3].map(|seq| report(seq, 5 * i64::from(seq), false));
+    let reports = [(0, first.clone()), (0, after), (20, passed.clone()), (40, passed), (60, first)];
+    assert_eq!(dispositions(&reports), ["idle", "idle", "late", "late", "duplicate"]);
+}
+
+#[test]
+fn a_session_that_sends_nothing_but_reports_late_by_the_bound_is_silent() {
+    let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
+    let first = report(0, 5, true);
+    for hours in [0, 20, 40] {
+        // The copy at 20 h is of a device that sends what it kept for a day and longer.
+        let event_time = if hours == 20 { START - DAY_MS } else { START + hours * 3_600_000 };
+        kernel.report(&Record { event_time, ..first.clone() }, START + hours * 3_600_000, &mut facts);
+    }
+    let told: Vec<_> = facts.dispositions.iter().map(|fact| fact.disposition.as_str()).collect();
+    assert_eq!(told, ["credited", "late", "credited"]);
 }
 
 /// A device's clock may be five minutes ahead, so a report may still be in time when the log has been silent for longer than

@@ -24,7 +24,7 @@ use std::hint::black_box;
 use user::{Owner, Users};
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 5;
+pub const KERNEL_VERSION: u32 = 6;
 
 /// Records to be [anticipated](Kernel::anticipate) at a time: enough to keep memory busy, and few enough for the nearest cache.
 pub const READ_AHEAD: usize = 32;
@@ -186,7 +186,7 @@ impl Kernel {
             let session = &mut user.sessions[index];
             let Some((waiting, before)) = session.sequence.expire(deadline.seq) else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
-            let beside = Beside { owner, words: &self.words, clock: self.clock };
+            let beside = Beside { owner, words: &self.words };
             let disposition = session.judge(waiting, before, beside, facts);
             self.ledger.waiting -= 1;
             self.ledger.settle(owner.site, &self.words, waiting.received_at, disposition, facts);
@@ -202,6 +202,7 @@ impl Kernel {
         let user = self.users.open(site, &record.user_id);
         let index = user.open(record, &mut self.words, oldest, &mut self.serials);
         let session = &mut user.sessions[index];
+        session.hear(self.clock, record.event_time);
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let next = match session.sequence.place(record.seq) {
             Place::Taken => return Some(Disposition::Duplicate),
@@ -212,7 +213,7 @@ impl Kernel {
         let device = says_device.then(|| self.words.code(&record.device));
         let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
         let owner = Owner { site, user_id: &record.user_id };
-        let beside = Beside { owner, words: &self.words, clock: self.clock };
+        let beside = Beside { owner, words: &self.words };
         let accepted = session.accept(record, next, device, beside, facts);
         match record.ad.as_ref().zip(line) {
             Some((ad, line)) => {

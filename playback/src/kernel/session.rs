@@ -27,8 +27,8 @@ pub(super) struct Session {
     /// Its number among the keys of the facts it was last in.
     #[serde(skip)]
     number: u32,
-    /// The greatest clock and event time of its accepted reports: a device may be ahead of the log, and then a copy of its
-    /// report is in time for longer.
+    /// The greatest clock and event time of its reports, copies and points that came too late for their place among them: a
+    /// device may be ahead of the log, and then a copy of its report is in time for longer.
     pub(super) last_at: i64,
     pub(super) heartbeats: u32,
     pub(super) sequence: Sequence,
@@ -60,13 +60,11 @@ pub(super) struct Accepted {
     pub(super) released: Option<(Waiting, Playhead)>,
 }
 
-/// Where a session stands when a report comes: beside what, and when.
+/// What a session puts out facts beside.
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     pub(super) owner: Owner<'a>,
     pub(super) words: &'a Texts,
-    /// Greatest log time so far; ms since the epoch.
-    pub(super) clock: i64,
 }
 
 impl Entry for Session {
@@ -136,6 +134,11 @@ impl Session {
         self.device.iter_mut().map(|(_, device)| device).chain([&mut self.video])
     }
 
+    /// Notes that a report of it came, whatever becomes of it: the session is not silent.
+    pub(super) fn hear(&mut self, clock: i64, event_time: i64) {
+        self.last_at = self.last_at.max(clock).max(event_time);
+    }
+
     /// Takes in a report that is neither late nor a duplicate, in the gap before run `next`, and credits what it proves.
     pub(super) fn accept(
         &mut self,
@@ -145,8 +148,6 @@ impl Session {
         beside: Beside<'_>,
         facts: &mut Facts,
     ) -> Accepted {
-        let clock = beside.clock;
-        self.last_at = self.last_at.max(clock).max(record.event_time);
         self.heartbeats += 1;
         let said_territory = Territory::parse(&record.territory);
         keep_least(&mut self.device, record.seq, device);
