@@ -16,24 +16,33 @@ pub(super) struct Waiting {
     pub(super) heartbeats: u32,
 }
 
-/// Consecutive `seq`s that are all in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Consecutive `seq`s that are all in. Formats that do not count their reports make one of each, so it is kept small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     first: u32,
     last: u32,
-    /// The report `last`: what a point after it is judged against.
-    tail: Playhead,
-    /// The report `first`, while it is a point that waits.
-    head: Option<Box<Waiting>>,
-    /// A point was judged across the gap before this run: points that belong there come too late.
-    gap_closed: bool,
 }
 
 /// The `seq`s of one session. Mostly one run from 0, which is kept in place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sequence {
     runs: SmallVec<[Run; 1]>,
-    waiting: u32,
+    /// The last report of the last run: what a point after it is judged against.
+    tail: Option<Playhead>,
+    /// The gap before the first run is closed.
+    start_closed: bool,
+    /// None: nothing is missing, or points may come into no gap any more.
+    open: Option<Box<Open>>,
+}
+
+/// What is kept of a session's gaps while points may still come into them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Open {
+    /// The last reports of runs before the last one, by `seq`. A gap behind a run that has none is closed: a point was judged
+    /// across it, and points that belong there come too late.
+    tails: Vec<(u32, Playhead)>,
+    /// The points that wait, by `seq`; each is the first report of its run.
+    waiting: Vec<(u32, Waiting)>,
 }
 
 /// Where a `seq` would go.
@@ -62,7 +71,7 @@ pub(super) struct Placed {
 impl Sequence {
     /// Reads something of its last run.
     pub(super) fn peek(&self) -> i64 {
-        self.runs.last().map_or(0, |run| run.tail.event_time)
+        self.tail.map_or(0, |tail| tail.event_time)
     }
 
     /// Where `seq` would go.
@@ -73,43 +82,49 @@ impl Sequence {
         };
         match self.runs.get(next) {
             Some(run) if run.first <= seq => Place::Taken,
-            Some(run) => Place::Free { next, closed: run.gap_closed },
-            None => Place::Free { next, closed: false },
+            _ => Place::Free { next, closed: self.is_closed(next) },
         }
+    }
+
+    /// Whether the gap before run `next` is closed to points.
+    fn is_closed(&self, next: usize) -> bool {
+        if next == self.runs.len() {
+            return false;
+        }
+        let Some(before) = next.checked_sub(1) else { return self.start_closed };
+        self.open.as_ref().is_none_or(|open| open.tail(self.runs[before].last).is_err())
     }
 
     /// Puts a report in the gap before run `next`, as [`Sequence::place`] gave it. `point` is set when it needs the
     /// report before it.
     pub(super) fn insert(&mut self, next: usize, seq: u32, playhead: Playhead, point: Option<Waiting>) -> Placed {
+        let is_end = next == self.runs.len();
         let follows = next > 0 && self.runs[next - 1].last + 1 == seq;
+        if is_end && follows {
+            self.runs[next - 1].last = seq; // nearly always
+            return Placed { before: Some(self.tail.replace(playhead)), released: None };
+        }
         let precedes = self.runs.get(next).is_some_and(|run| run.first == seq + 1);
+        let is_closed = self.is_closed(next);
         let before = match (follows, seq) {
-            (true, _) => Some(Some(self.runs[next - 1].tail)),
+            (true, _) => Some(self.take_tail(next)),
             (false, 0) => Some(None),
             (false, _) => None,
         };
-        let head = point.filter(|_| before.is_none()).map(Box::new);
-        self.waiting += u32::from(head.is_some());
-        let released = precedes.then(|| self.runs[next].head.take()).flatten().map(|waiting| *waiting);
-        self.waiting -= u32::from(released.is_some());
+        let released = if precedes { self.take_waiting(seq + 1) } else { None };
+        if let Some(point) = point.filter(|_| before.is_none()) {
+            insert_sorted(&mut self.open.get_or_insert_default().waiting, seq, point);
+        }
+        if is_end {
+            self.end_with(playhead);
+        } else if !precedes && !is_closed {
+            insert_sorted(&mut self.open.get_or_insert_default().tails, seq, playhead);
+        }
         match (follows, precedes) {
-            (true, true) => {
-                let following = self.runs.remove(next);
-                let run = &mut self.runs[next - 1];
-                (run.last, run.tail) = (following.last, following.tail);
-            }
-            (true, false) => {
-                let run = &mut self.runs[next - 1];
-                (run.last, run.tail) = (seq, playhead);
-            }
-            (false, true) => {
-                let run = &mut self.runs[next];
-                (run.first, run.head) = (seq, head);
-            }
-            (false, false) => {
-                let gap_closed = self.runs.get(next).is_some_and(|run| run.gap_closed);
-                self.runs.insert(next, Run { first: seq, last: seq, tail: playhead, head, gap_closed });
-            }
+            (true, true) => self.runs[next - 1].last = self.runs.remove(next).last,
+            (true, false) => self.runs[next - 1].last = seq,
+            (false, true) => self.runs[next].first = seq,
+            (false, false) => self.runs.insert(next, Run { first: seq, last: seq }),
         }
         Placed { before, released }
     }
@@ -117,20 +132,165 @@ impl Sequence {
     /// Ends the wait of the point `seq`, if it still waits: it is judged against the nearest report before it, and
     /// the gap between them is closed to points.
     pub(super) fn expire(&mut self, seq: u32) -> Option<(Waiting, Option<Playhead>)> {
+        let waiting = self.take_waiting(seq)?;
         let index = self.runs.partition_point(|run| run.first < seq);
-        let run = self.runs.get_mut(index).filter(|run| run.first == seq)?;
-        let waiting = run.head.take()?;
-        run.gap_closed = true;
-        self.waiting -= 1;
-        Some((*waiting, index.checked_sub(1).map(|before| self.runs[before].tail)))
+        if index == 0 {
+            self.start_closed = true;
+        }
+        Some((waiting, self.take_tail(index)))
     }
 
     /// A point that has seen `reports` later reports of its session, which now has `heartbeats`.
     pub(super) fn overdue(&self, heartbeats: u32, reports: u32) -> Option<u32> {
-        if self.waiting == 0 {
-            return None; // nearly always
-        }
+        let open = self.open.as_ref()?; // nearly never
         let overdue = |waiting: &Waiting| heartbeats - waiting.heartbeats >= reports;
-        self.runs.iter().find(|run| run.head.as_deref().is_some_and(overdue)).map(|run| run.first)
+        open.waiting.iter().find(|(_, waiting)| overdue(waiting)).map(|(seq, _)| *seq)
+    }
+
+    /// Takes out the last report of the run before run `next`, if a point behind it may still be judged against it.
+    fn take_tail(&mut self, next: usize) -> Option<Playhead> {
+        let last = self.runs[next.checked_sub(1)?].last;
+        self.take(|open| open.tail(last).ok().map(|index| open.tails.remove(index).1))
+    }
+
+    fn take_waiting(&mut self, seq: u32) -> Option<Waiting> {
+        self.take(|open| {
+            let index = open.waiting.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+            Some(open.waiting.remove(index).1)
+        })
+    }
+
+    /// Takes out something of what is open, and lets go of the rest when there is none.
+    fn take<T>(&mut self, take: impl FnOnce(&mut Open) -> Option<T>) -> Option<T> {
+        let open = self.open.as_mut()?;
+        let taken = take(open);
+        if open.tails.is_empty() && open.waiting.is_empty() {
+            self.open = None;
+        }
+        taken
+    }
+
+    /// Takes in the report that comes after all others, and a gap: the last one so far is kept for what comes into that.
+    fn end_with(&mut self, playhead: Playhead) {
+        if let (Some(tail), Some(run)) = (self.tail.replace(playhead), self.runs.last()) {
+            self.open.get_or_insert_default().tails.push((run.last, tail));
+        }
+    }
+}
+
+impl Open {
+    /// Where the tail of the run that ends with `last` is, or would be.
+    fn tail(&self, last: u32) -> Result<usize, usize> {
+        self.tails.binary_search_by_key(&last, |(last, _)| *last)
+    }
+}
+
+fn insert_sorted<T>(list: &mut Vec<(u32, T)>, seq: u32, value: T) {
+    let index = list.partition_point(|(other, _)| *other < seq);
+    list.insert(index, (seq, value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Later reports that a point waits for.
+    const LATER: u32 = 4;
+
+    /// A report whose time tells its place.
+    fn playhead(seq: u32) -> Playhead {
+        Playhead { event_time: seq.into(), position_ms: 0, rate: 1_000, playing: true }
+    }
+
+    fn waiting(seq: u32, heartbeats: u32) -> Waiting {
+        let territory = Territory::UNKNOWN;
+        Waiting { event_time: seq.into(), received_at: 0, position_ms: 0, territory, heartbeats }
+    }
+
+    /// Every point that was judged, in order, and what it was judged against.
+    type Judged = Vec<(u32, Option<u32>)>;
+
+    /// Puts in these reports, points or not, as a session does, and judges points when they need not wait any more.
+    fn judged(reports: &[(u32, bool)]) -> (Sequence, Judged) {
+        let (mut sequence, mut judged, mut heartbeats) = (Sequence::default(), Judged::new(), 0);
+        let seq_of = |before: Option<Playhead>| before.map(|before| before.event_time as u32);
+        for &(seq, is_point) in reports {
+            let Place::Free { next, closed } = sequence.place(seq) else { continue };
+            if is_point && closed {
+                continue;
+            }
+            heartbeats += 1;
+            let placed = sequence.insert(next, seq, playhead(seq), is_point.then(|| waiting(seq, heartbeats)));
+            if let Some(before) = placed.before.filter(|_| is_point) {
+                judged.push((seq, seq_of(before)));
+            }
+            judged.extend(placed.released.map(|waiting| (waiting.event_time as u32, Some(seq))));
+            while let Some(seq) = sequence.overdue(heartbeats, LATER) {
+                let (_, before) = sequence.expire(seq).expect("an overdue point waits");
+                judged.push((seq, seq_of(before)));
+            }
+        }
+        (sequence, judged)
+    }
+
+    /// The same by looking at all reports again and again.
+    fn judged_slowly(reports: &[(u32, bool)]) -> Judged {
+        let mut judged = Judged::new();
+        // In the order in which they came, with whether each still waits.
+        let mut taken: Vec<(u32, bool)> = Vec::new();
+        let mut passed: Vec<bool> = vec![false; 1_000];
+        for &(seq, is_point) in reports {
+            if taken.iter().any(|(other, _)| *other == seq) || is_point && passed[seq as usize] {
+                continue;
+            }
+            let is_in = |taken: &[(u32, bool)], seq: u32| taken.iter().any(|(other, _)| *other == seq);
+            let is_sure = seq == 0 || is_in(&taken, seq - 1);
+            if is_point && is_sure {
+                judged.push((seq, seq.checked_sub(1)));
+            }
+            if let Some((next, waits)) = taken.iter_mut().find(|(other, _)| *other == seq + 1)
+                && std::mem::take(waits)
+            {
+                judged.push((*next, Some(seq)));
+            }
+            taken.push((seq, is_point && !is_sure));
+            let overdue = taken.len().saturating_sub(LATER as usize);
+            if let Some((late, waits)) = taken[..overdue].iter_mut().filter(|(_, waits)| *waits).min() {
+                *waits = false;
+                let late = *late;
+                let before = taken.iter().map(|(other, _)| *other).filter(|other| *other < late).max();
+                passed[before.map_or(0, |before| before as usize + 1)..late as usize].fill(true);
+                judged.push((late, before));
+            }
+        }
+        judged
+    }
+
+    proptest! {
+        #[test]
+        fn points_are_judged_as_if_all_reports_were_looked_at(reports in prop::collection::vec((0u32..60, prop::bool::weighted(0.7)), 0..120)) {
+            prop_assert_eq!(judged(&reports).1, judged_slowly(&reports));
+        }
+    }
+
+    #[test]
+    fn of_points_that_are_numbered_with_gaps_little_is_kept_and_little_is_looked_at() {
+        assert!(size_of::<Run>() <= 8, "a run takes more memory");
+        let reports: Vec<_> = (0..1_000).map(|number| (300 * number, true)).collect();
+        for end in 1..=reports.len() {
+            let (sequence, _) = judged(&reports[..end]);
+            let open = sequence.open.unwrap_or_default();
+            assert_eq!(
+                (sequence.runs.len(), open.waiting.len(), open.tails.len()),
+                (end, (end - 1).min(4), (end - 1).min(4))
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_beside_a_sequence_in_which_nothing_is_missing_any_more() {
+        let (sequence, _) = judged(&[(3, true), (0, true), (2, false), (1, true), (4, true)]);
+        assert_eq!((sequence.runs.len(), sequence.open), (1, None));
     }
 }
