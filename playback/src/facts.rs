@@ -210,6 +210,17 @@ impl Facts {
         code
     }
 
+    /// Rows, over all relations.
+    pub fn rows(&self) -> usize {
+        self.dispositions.len()
+            + self.sessions.len()
+            + self.segments.len()
+            + self.plays.len()
+            + self.intervals.len()
+            + self.resumes.len()
+            + self.impressions.len()
+    }
+
     /// Forgets all rows, keeps the memory.
     pub fn clear(&mut self) {
         self.texts.clear();

@@ -291,6 +291,67 @@ fn copies_of_reports_that_are_ahead_of_the_log_are_duplicates_until_they_are_lat
     }
 }
 
+/// Points of so many sessions wait that not all are judged when the clock jumps by `pause_ms`; then reports of the same sessions
+/// come. Gives where the clock jumps too.
+fn backlog(random: &mut Random, pause_ms: i64) -> (Vec<Logged>, usize) {
+    const SESSIONS: u64 = 4_000;
+    let report_of = |random: &mut Random, session: u64, seq: u32, is_interval: bool| {
+        let (user_id, session_id) = (format!("u{}", session % 1_000), format!("s{session}"));
+        let at = if is_interval { 5 + random.below(100) as i64 } else { 5 * i64::from(seq) };
+        Record { user_id, session_id, duration_ms: 60_000, ..report(seq, at, is_interval) }
+    };
+    let mut log = Vec::new();
+    for session in 0..SESSIONS {
+        let mut seqs: Vec<u32> = (0..9).filter(|_| random.chance(40)).collect();
+        random.shuffle(&mut seqs);
+        for seq in seqs {
+            log.push(Logged { record: report_of(random, session, seq, false), logged_at: START });
+        }
+    }
+    let (jump, logged_at) = (log.len(), START + pause_ms);
+    for _ in 0..200 {
+        let (session, seq, is_interval) = (random.below(SESSIONS), random.below(9) as u32, random.chance(30));
+        let mut record = report_of(random, session, seq, is_interval);
+        record.event_time = record.event_time.max(logged_at - DAY_MS); // in time
+        log.push(Logged { record, logged_at });
+    }
+    (log, jump)
+}
+
+#[test]
+fn points_that_are_left_to_later_records_are_judged_as_if_they_had_not_been() {
+    for (seed, pause_ms) in (0..).zip([60_000, 60_000, DAY_MS, DAY_MS + 1, 2 * DAY_MS]) {
+        let (log, jump) = backlog(&mut Random::new(seed), pause_ms);
+        let is_left = |kernel: &Kernel| kernel.next_deadline().is_some_and(|deadline| deadline <= kernel.clock());
+        let tables = |ticks_first: bool| {
+            let (mut kernel, mut folded, mut facts) =
+                (Kernel::new(Parameters::default()), Folded::default(), Facts::default());
+            let mut seen_left = 0;
+            for (number, logged) in log.iter().enumerate() {
+                if number == jump && ticks_first {
+                    kernel.tick(logged.logged_at, &mut facts);
+                    while is_left(&kernel) {
+                        kernel.tick(logged.logged_at, &mut facts);
+                    }
+                }
+                kernel.report(&logged.record, logged.logged_at, &mut facts);
+                seen_left += u32::from(is_left(&kernel));
+                if number >= jump {
+                    folded.add(&facts);
+                    facts.clear();
+                    kernel.forget();
+                }
+            }
+            kernel.tick(kernel.clock() + 60_000, &mut facts);
+            folded.add(&facts);
+            assert_eq!((kernel.ledger().waiting, seen_left > 0), (0, !ticks_first), "seed {seed}");
+            folded.tables()
+        };
+        let found = differences(&tables(true), &tables(false));
+        assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
+    }
+}
+
 /// All viewers of a log as one, as when a player says "guest" for everybody.
 fn as_one_user(log: &mut [Logged]) {
     for logged in log {

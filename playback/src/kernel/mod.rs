@@ -32,6 +32,10 @@ pub const READ_AHEAD: usize = 32;
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
 
+/// With so many rows of facts the points whose wait is over are left to the next record or tick, so that what one of them puts out
+/// is bounded, however many wait and however far the clock jumps.
+const MAX_DUE_ROWS: usize = 4_096;
+
 /// What the crediting rules leave open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
@@ -69,7 +73,7 @@ pub struct Kernel {
     clock: i64,
     ledger: Ledger,
     users: Users,
-    /// When each waiting point is judged at the latest, in order.
+    /// When the wait of each waiting point ends, in order.
     deadlines: VecDeque<Deadline>,
     /// Texts that many users share: sites, titles, devices, ad lines.
     words: Texts,
@@ -80,7 +84,6 @@ pub struct Kernel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Deadline {
     clock: i64,
-    seq: u32,
     site: Word,
     video: Word,
     user_id: Box<str>,
@@ -111,7 +114,7 @@ impl Kernel {
         self.ledger
     }
 
-    /// Clock at which the next waiting point is due, if any waits.
+    /// Clock at which the next waiting point is due, if any waits; past already, if points are left to the next record or tick.
     pub fn next_deadline(&self) -> Option<i64> {
         if self.ledger.waiting == 0 { None } else { self.deadlines.front().map(|deadline| deadline.clock) }
     }
@@ -176,20 +179,19 @@ impl Kernel {
         }
     }
 
-    /// Moves the clock, and judges the points whose wait is over.
+    /// Moves the clock, and judges points whose wait is over. Those that are left are judged by the next calls, or before anything
+    /// else comes to their session: so they are judged as they would be now.
     fn advance(&mut self, logged_at: i64, facts: &mut Facts) {
         self.clock = self.clock.max(logged_at);
-        while self.deadlines.front().is_some_and(|deadline| deadline.clock <= self.clock) {
-            let deadline = self.deadlines.pop_front().expect("there is a first deadline");
+        let enough = facts.rows() + MAX_DUE_ROWS;
+        while facts.rows() < enough
+            && let Some(deadline) = self.deadlines.pop_front_if(|deadline| deadline.clock <= self.clock)
+        {
             let Some(user) = self.users.get_mut(deadline.site, &deadline.user_id) else { continue };
             let Some(index) = user.find(&deadline.session_id, |video| video == deadline.video) else { continue };
-            let session = &mut user.sessions[index];
-            let Some((waiting, before)) = session.sequence.expire(deadline.seq) else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
             let beside = Beside { owner, words: &self.words };
-            let disposition = session.judge(waiting, before, beside, facts);
-            self.ledger.waiting -= 1;
-            self.ledger.settle(owner.site, &self.words, waiting.received_at, disposition, facts);
+            self.ledger.judge_due(&mut user.sessions[index], self.clock, beside, facts);
         }
     }
 
@@ -200,9 +202,11 @@ impl Kernel {
             return Some(Disposition::Late);
         }
         let user = self.users.open(site, &record.user_id);
-        let index = user.open(record, &mut self.words, oldest, &mut self.serials);
+        let index = user.open(record, &mut self.words, &mut self.serials);
         let session = &mut user.sessions[index];
-        session.hear(self.clock, record.event_time);
+        let owner = Owner { site, user_id: &record.user_id };
+        self.ledger.judge_due(session, self.clock, Beside { owner, words: &self.words }, facts);
+        session.hear(self.clock, record.event_time, oldest);
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let next = match session.sequence.place(record.seq) {
             Place::Taken => return Some(Disposition::Duplicate),
@@ -212,9 +216,9 @@ impl Kernel {
         let says_device = !record.device.is_empty() && session.takes_device(record.seq);
         let device = says_device.then(|| self.words.code(&record.device));
         let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
-        let owner = Owner { site, user_id: &record.user_id };
         let beside = Beside { owner, words: &self.words };
-        let accepted = session.accept(record, next, device, beside, facts);
+        let until = self.clock.saturating_add(self.parameters.point_wait_ms);
+        let accepted = session.accept(record, next, until, device, beside, facts);
         match record.ad.as_ref().zip(line) {
             Some((ad, line)) => {
                 let report = AdReport {
@@ -230,40 +234,60 @@ impl Kernel {
         }
         if accepted.disposition.is_none() {
             self.ledger.waiting += 1;
-            let clock = self.clock.saturating_add(self.parameters.point_wait_ms);
             let video = user.sessions[index].video;
             let (user_id, session_id) = (record.user_id.as_str().into(), record.session_id.as_str().into());
-            self.deadlines.push_back(Deadline { clock, seq: record.seq, site, video, user_id, session_id });
+            self.deadlines.push_back(Deadline { clock: until, site, video, user_id, session_id });
         }
-        release(&mut user.sessions[index], accepted.released, beside, &mut self.ledger, facts);
+        self.ledger.release(&mut user.sessions[index], accepted.released, beside, facts);
         accepted.disposition
     }
 }
 
-/// Judges the points of a session that need not wait any more now that a report of it came: the one right after that report,
-/// and those that have seen too many later ones.
-fn release(
-    session: &mut Session,
-    released: Option<(Waiting, Playhead)>,
-    beside: Beside<'_>,
-    ledger: &mut Ledger,
-    facts: &mut Facts,
-) {
-    let mut judge = |session: &mut Session, waiting: Waiting, before: Option<Playhead>| {
-        let disposition = session.judge(waiting, before, beside, facts);
-        ledger.waiting -= 1;
-        ledger.settle(beside.owner.site, beside.words, waiting.received_at, disposition, facts);
-    };
-    if let Some((waiting, before)) = released {
-        judge(session, waiting, Some(before));
-    }
-    while let Some(seq) = session.sequence.overdue(session.heartbeats, MAX_LATER_REPORTS) {
-        let (waiting, before) = session.sequence.expire(seq).expect("an overdue point waits");
-        judge(session, waiting, before);
-    }
-}
-
 impl Ledger {
+    /// Judges the points of a session whose wait is over, in the order in which they came.
+    fn judge_due(&mut self, session: &mut Session, clock: i64, beside: Beside<'_>, facts: &mut Facts) {
+        while let Some(seq) = session.sequence.due(clock) {
+            self.expire(session, seq, beside, facts);
+        }
+    }
+
+    /// Judges the points of a session that need not wait any more now that a report of it came: the one right after that
+    /// report, and those that have seen too many later ones.
+    fn release(
+        &mut self,
+        session: &mut Session,
+        released: Option<(Waiting, Playhead)>,
+        beside: Beside<'_>,
+        facts: &mut Facts,
+    ) {
+        if let Some((waiting, before)) = released {
+            self.judge(session, waiting, Some(before), beside, facts);
+        }
+        while let Some(seq) = session.sequence.overdue(session.heartbeats, MAX_LATER_REPORTS) {
+            self.expire(session, seq, beside, facts);
+        }
+    }
+
+    /// Judges the point `seq`, whose wait is over.
+    fn expire(&mut self, session: &mut Session, seq: u32, beside: Beside<'_>, facts: &mut Facts) {
+        let (waiting, before) = session.sequence.expire(seq).expect("an overdue point waits");
+        self.judge(session, waiting, before, beside, facts);
+    }
+
+    /// Judges a point that waited.
+    fn judge(
+        &mut self,
+        session: &mut Session,
+        waiting: Waiting,
+        before: Option<Playhead>,
+        beside: Beside<'_>,
+        facts: &mut Facts,
+    ) {
+        let disposition = session.judge(waiting, before, beside, facts);
+        self.waiting -= 1;
+        self.settle(beside.owner.site, beside.words, waiting.received_at, disposition, facts);
+    }
+
     /// Enters the disposition of one record.
     fn settle(&mut self, site: Word, words: &Texts, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {

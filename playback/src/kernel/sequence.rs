@@ -12,6 +12,8 @@ pub(super) struct Waiting {
     pub(super) received_at: i64,
     pub(super) position_ms: u32,
     pub(super) territory: Territory,
+    /// Clock at which its wait ends.
+    pub(super) until: i64,
     /// Accepted reports of the session when it came, itself included.
     pub(super) heartbeats: u32,
 }
@@ -140,6 +142,18 @@ impl Sequence {
         Some((waiting, self.take_tail(index)))
     }
 
+    /// Whether a point waits.
+    pub(super) fn waits(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| !open.waiting.is_empty())
+    }
+
+    /// The first that came of the points whose wait is over.
+    pub(super) fn due(&self, clock: i64) -> Option<u32> {
+        let open = self.open.as_ref()?; // nearly never
+        let due = open.waiting.iter().filter(|(_, waiting)| waiting.until <= clock);
+        due.min_by_key(|(_, waiting)| waiting.heartbeats).map(|(seq, _)| *seq)
+    }
+
     /// A point that has seen `reports` later reports of its session, which now has `heartbeats`.
     pub(super) fn overdue(&self, heartbeats: u32, reports: u32) -> Option<u32> {
         let open = self.open.as_ref()?; // nearly never
@@ -205,7 +219,7 @@ mod tests {
 
     fn waiting(seq: u32, heartbeats: u32) -> Waiting {
         let territory = Territory::UNKNOWN;
-        Waiting { event_time: seq.into(), received_at: 0, position_ms: 0, territory, heartbeats }
+        Waiting { event_time: seq.into(), received_at: 0, position_ms: 0, territory, until: 0, heartbeats }
     }
 
     /// Every point that was judged, in order, and what it was judged against.

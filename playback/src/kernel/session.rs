@@ -96,11 +96,6 @@ impl Session {
         }
     }
 
-    /// The session begun anew, as if nothing were known of it.
-    pub(super) fn begin_anew(&mut self) {
-        *self = Session::new(self.session_id.clone(), self.video, self.serial);
-    }
-
     /// Gives it a number among the keys of `facts`; to be called before it puts out any.
     fn enter(&mut self, owner: Owner<'_>, words: &Texts, facts: &mut Facts) {
         self.number = facts.session(self.number, self.serial, |facts| SessionKey {
@@ -134,16 +129,27 @@ impl Session {
         self.device.iter_mut().map(|(_, device)| device).chain([&mut self.video])
     }
 
-    /// Notes that a report of it came, whatever becomes of it: the session is not silent.
-    pub(super) fn hear(&mut self, clock: i64, event_time: i64) {
+    /// Notes that a report of it came, whatever becomes of it. One that was silent since before `oldest` begins anew, as if
+    /// nothing were known of it.
+    pub(super) fn hear(&mut self, clock: i64, event_time: i64, oldest: i64) {
+        if self.last_at < oldest {
+            *self = Session::new(self.session_id.clone(), self.video, self.serial);
+        }
         self.last_at = self.last_at.max(clock).max(event_time);
     }
 
-    /// Takes in a report that is neither late nor a duplicate, in the gap before run `next`, and credits what it proves.
+    /// Whether it was silent since before `oldest`, and no point of it is still to be judged.
+    pub(super) fn is_over(&self, oldest: i64) -> bool {
+        self.last_at < oldest && !self.sequence.waits()
+    }
+
+    /// Takes in a report that is neither late nor a duplicate, in the gap before run `next`, and credits what it proves. A point
+    /// waits until `until` at the latest.
     pub(super) fn accept(
         &mut self,
         record: &Record,
         next: usize,
+        until: i64,
         device: Option<Word>,
         beside: Beside<'_>,
         facts: &mut Facts,
@@ -167,6 +173,7 @@ impl Session {
             received_at: record.received_at,
             position_ms: record.position_ms,
             territory,
+            until,
             heartbeats: self.heartbeats,
         });
         let placed = self.sequence.insert(next, record.seq, playhead, point);

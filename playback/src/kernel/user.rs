@@ -72,15 +72,11 @@ impl User {
         self.sessions.find(|key| key.text(session_id), is_it)
     }
 
-    /// Number of the session of a record, which is begun if there is none; one that was silent since before `oldest` is
-    /// forgotten and begins anew.
-    pub(super) fn open(&mut self, record: &Record, words: &mut Texts, oldest: i64, serials: &mut u32) -> usize {
+    /// Number of the session of a record, which is begun if there is none.
+    pub(super) fn open(&mut self, record: &Record, words: &mut Texts, serials: &mut u32) -> usize {
         let (session_id, video_id) = (&record.session_id, &record.video_id);
         // The title of the session that is there has been read ahead; its number would have to be looked up.
         if let Some(index) = self.find(session_id, |video| words.is(video, video_id)) {
-            if self.sessions[index].last_at < oldest {
-                self.sessions[index].begin_anew();
-            }
             return index;
         }
         let video = words.code(video_id);
@@ -133,9 +129,9 @@ impl User {
         let oldest = clock - lateness_ms;
         self.titles.retain(|title| title.event_time >= oldest);
         let (mut numbers, mut kept) = (Vec::new(), 0);
-        if self.sessions.iter().any(|session| session.last_at < oldest) {
+        if self.sessions.iter().any(|session| session.is_over(oldest)) {
             self.sessions.retain(|session| {
-                let stays = session.last_at >= oldest;
+                let stays = !session.is_over(oldest);
                 numbers.push(kept);
                 kept += u32::from(stays);
                 stays
