@@ -10,11 +10,12 @@ use std::fmt::Write;
 /// 16 hexadecimal digits over kernel version, parameters, epochs, partition count and the views' SQL.
 pub fn fingerprint(parameters: Parameters, epoch_ms: i64, partitions: u32, views: &Views) -> String {
     let mut text = format!(
-        "kernel {KERNEL_VERSION}; lateness {} ms; point wait {} ms; epochs {epoch_ms} ms, {} records, {} bytes of texts; {partitions} partitions by murmur2\n",
+        "kernel {KERNEL_VERSION}; lateness {} ms; point wait {} ms; epochs {epoch_ms} ms, {} records, {} bytes of texts, {} facts; {partitions} partitions by murmur2\n",
         parameters.lateness_ms,
         parameters.point_wait_ms,
         caps::EPOCH_RECORDS,
         caps::EPOCH_TEXT_BYTES,
+        caps::EPOCH_FACTS,
     );
     for view in views.views() {
         writeln!(text, "{}: {}; {:?}", view.name, view.query, view.columns)

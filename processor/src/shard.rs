@@ -128,12 +128,11 @@ impl Shard {
 
     /// Ends the open epoch if a record with this log time cannot belong to it; `close` gets the epoch and its facts.
     /// An epoch ends before the first record whose clock is `epoch_ms` past its first, or when it is full: of records, or of
-    /// texts, so that its message fits.
+    /// texts or facts, so that its message fits.
     pub fn cut(&mut self, logged_at: i64, close: impl FnOnce(ClosedEpoch, &Facts)) {
         let clock = self.kernel.clock().max(logged_at);
         let Some(open) = self.open else { return };
-        let is_full = open.records >= caps::EPOCH_RECORDS || self.facts.texts.bytes() >= caps::EPOCH_TEXT_BYTES;
-        if clock - open.first_clock < self.epoch_ms && !is_full {
+        if clock - open.first_clock < self.epoch_ms && !self.is_full(open) {
             return;
         }
         self.open = None;
@@ -146,6 +145,12 @@ impl Shard {
         };
         close(epoch, &self.facts);
         self.facts.clear();
+    }
+
+    fn is_full(&self, open: OpenEpoch) -> bool {
+        open.records >= caps::EPOCH_RECORDS
+            || self.facts.texts.bytes() >= caps::EPOCH_TEXT_BYTES
+            || self.facts.rows() >= caps::EPOCH_FACTS
     }
 
     /// Reads what folding these will read, see [`Kernel::anticipate`].
@@ -176,7 +181,8 @@ impl Shard {
     }
 
     /// Log time that must pass before something can be put out, if anything waits: the end of an epoch that has
-    /// something to say, or the end of a point's wait.
+    /// something to say, or the end of a point's wait. The latter is past while points are left whose wait is over: then it takes
+    /// a record or a tick, whatever its time.
     pub fn due(&self) -> Option<i64> {
         let epoch = self.open.filter(|open| open.counts).map(|open| open.first_clock + self.epoch_ms);
         [epoch, self.kernel.next_deadline()].into_iter().flatten().min()
