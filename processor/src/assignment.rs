@@ -74,6 +74,10 @@ impl Owned {
 
 /// Restores shards when partitions are assigned.
 pub(crate) struct Restoring {
+    /// Topic of heartbeats.
+    pub(crate) topic: String,
+    /// Partitions it had when the fingerprint was made.
+    pub(crate) partitions: u32,
     pub(crate) snapshots: Snapshots,
     pub(crate) parameters: Parameters,
     pub(crate) epoch_ms: i64,
@@ -83,7 +87,21 @@ pub(crate) struct Restoring {
 }
 
 impl Restoring {
+    /// The fingerprint would not tell output with more partitions from that with as many as there were, but users have moved.
+    fn check(&self, partition: u32) -> Result<(), AssignmentError> {
+        let Restoring { topic, partitions, .. } = self;
+        if partition < *partitions {
+            return Ok(());
+        }
+        Err(format!(
+            "topic {topic} has a partition {partition} now, and had {partitions} when the processor started: users have moved \
+             between partitions, which no pipeline outlives; begin anew with another topic and another pipeline name"
+        )
+        .into())
+    }
+
     fn restore(&self, partition: u32) -> Result<Owned, AssignmentError> {
+        self.check(partition)?;
         let restored = self.runtime.block_on(self.snapshots.restore(partition))?;
         let shard = restored.unwrap_or_else(|| Shard::new(partition, self.epoch_ms, self.parameters));
         let offset = shard.next_offset();
@@ -123,5 +141,35 @@ impl Assignment for Restoring {
             // Nobody listens any more when the processor has ended, and then nothing is left to let go of.
             let _ = self.changes.send(Change::Left(partition));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use object_store::memory::InMemory;
+    use std::sync::mpsc;
+    use tokio::runtime::Runtime;
+
+    #[test]
+    fn a_partition_that_was_added_under_a_running_processor_is_refused() {
+        let runtime = Runtime::new().unwrap();
+        let (changes, came) = mpsc::channel();
+        let mut restoring = Restoring {
+            topic: "heartbeats".into(),
+            partitions: 2,
+            snapshots: Snapshots::new(Arc::new(InMemory::new()), "main", "f"),
+            parameters: Parameters::default(),
+            epoch_ms: 1_000,
+            snapshot_every: Duration::from_secs(60),
+            runtime: runtime.handle().clone(),
+            changes,
+        };
+        assert_eq!(restoring.assigned(&[0, 1]).unwrap().len(), 2);
+        let refused = restoring.assigned(&[2]).unwrap_err().to_string();
+        assert!(refused.contains("topic heartbeats has a partition 2 now, and had 2"), "{refused}");
+        assert_eq!(came.try_iter().count(), 2);
     }
 }

@@ -89,6 +89,8 @@ pub fn run(
     let snapshots = Snapshots::new(store, &settings.pipeline, &fingerprint);
     let (sender, changes) = mpsc::channel();
     let restoring = Restoring {
+        topic: settings.heartbeats_topic.clone(),
+        partitions,
         snapshots: snapshots.clone(),
         parameters: settings.parameters,
         epoch_ms: settings.epoch_ms,
