@@ -321,13 +321,14 @@ impl State {
         self.leaving = false;
     }
 
-    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them. Should
-    /// somebody else have written meanwhile, the guard finds it, and all starts over.
+    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them; or where the tables
+    /// are, if they are further: then somebody else has written behind what was on its way, or in its place, which the guard
+    /// finds, and all starts over.
     fn assign(&mut self, row: Progress) {
         let Progress { partition, next_offset, fingerprint, partials_offset } = row;
         let gathered = self.gathered.ranges.get(&partition);
         let range = gathered.or_else(|| self.writing.as_ref()?.batch().ranges.get(&partition));
-        let next = range.map_or(next_offset, |range| range.to);
+        let next = range.map_or(next_offset, |range| range.to.max(next_offset));
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 

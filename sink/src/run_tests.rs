@@ -174,3 +174,41 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
     let first = bed.client.query("select epochs from moved order by at", &[]).await.unwrap();
     assert_eq!(first[0].get::<_, i64>(0), WRITTEN.cast_signed());
 }
+
+#[test]
+fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_tables_are_if_they_are_further() {
+    for (next_offset, expected) in [(3, 5), (5, 5), (8, 8)] {
+        let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
+        let mut state = State {
+            settings: Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows: 1 },
+            changes: Changes::default(),
+            chains: BTreeMap::new(),
+            ready: VecDeque::new(),
+            gathered: Gathered::default(),
+            writing: None,
+            pace: Pace { rows: 1, patience: DEADLINE },
+            due: None,
+            leaving: false,
+        };
+        let fingerprint = "f".to_owned();
+        let range = Range {
+            from: 0,
+            to: 5,
+            clock: 1,
+            fingerprint: fingerprint.clone(),
+            partials_offset: 5,
+            ledger: Ledger::default(),
+        };
+        state.gathered.ranges.insert(0, range);
+        state.assign(Progress {
+            partition: 0,
+            next_offset,
+            fingerprint: fingerprint.clone(),
+            partials_offset: next_offset,
+        });
+        let partial = sql::partial::Partial { from: expected, to: expected + 1, fingerprint, ..Default::default() };
+        let next = Arrival { offset: expected, bytes: 1, partial };
+        let taken = state.chains.get_mut(&0).unwrap().take(next).unwrap();
+        assert_eq!(taken.len(), 1, "the tables are at {next_offset}");
+    }
+}
