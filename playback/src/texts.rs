@@ -1,10 +1,9 @@
 //! Texts, each kept once and named by a number: what travels and is compared is the number.
 
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use rustc_hash::FxHasher;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 
 /// Number of a text among the [`Texts`] that gave it.
@@ -18,6 +17,8 @@ pub struct Texts {
     /// Where each text ends in `all`.
     ends: Vec<u32>,
     codes: HashTable<u32>,
+    /// Seeded at random, since strangers choose the texts. What it gives reaches nothing but `codes`.
+    hasher: DefaultHashBuilder,
     /// The number of a text that was asked for before, to be tried first.
     recent: u32,
 }
@@ -25,9 +26,9 @@ pub struct Texts {
 impl Texts {
     /// Number of `text`, which gets the next one if it is new.
     pub fn code(&mut self, text: &str) -> TextCode {
-        let (all, ends) = (self.all.as_bytes(), &self.ends);
+        let (all, ends, hasher) = (self.all.as_bytes(), &self.ends, &self.hasher);
         let is_it = |code: &u32| all[place(ends, *code)] == *text.as_bytes();
-        match self.codes.entry(hash(text.as_bytes()), is_it, |code| hash(&all[place(ends, *code)])) {
+        match self.codes.entry(hash(hasher, text.as_bytes()), is_it, |code| hash(hasher, &all[place(ends, *code)])) {
             Entry::Occupied(entry) => TextCode(*entry.get()),
             Entry::Vacant(entry) => {
                 let code = u32::try_from(self.ends.len()).expect("an epoch has far fewer than 2^32 texts");
@@ -52,7 +53,8 @@ impl Texts {
         if self.is_recent(text) {
             return Some(TextCode(self.recent));
         }
-        self.codes.find(hash(text.as_bytes()), |code| self.is(TextCode(*code), text)).map(|code| TextCode(*code))
+        let hash = hash(&self.hasher, text.as_bytes());
+        self.codes.find(hash, |code| self.is(TextCode(*code), text)).map(|code| TextCode(*code))
     }
 
     /// The text of a number.
@@ -130,15 +132,15 @@ fn place(ends: &[u32], code: u32) -> Range<usize> {
     start as usize..ends[code] as usize
 }
 
-fn hash(text: &[u8]) -> u64 {
-    let mut hasher = FxHasher::default();
+fn hash(hasher: &DefaultHashBuilder, text: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
     hasher.write(text);
     hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Texts;
+    use super::{Texts, hash};
 
     #[test]
     fn a_text_has_one_number_however_often_it_comes() {
@@ -163,5 +165,11 @@ mod tests {
         );
         texts.clear();
         assert_eq!((texts.find("b"), texts.code_again("c").0, texts.code_again("b").0), (None, 0, 1));
+    }
+
+    #[test]
+    fn nobody_can_know_which_texts_have_the_same_hash() {
+        let [one, other] = [(); 2].map(|()| Texts::default().hasher);
+        assert_ne!(hash(&one, b"a"), hash(&other, b"a"));
     }
 }

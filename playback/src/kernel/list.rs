@@ -3,10 +3,11 @@
 //! which most lists have, lies in the list itself.
 
 use crate::texts::TextCode as Word;
-use rustc_hash::{FxHashMap, FxHasher};
+use hashbrown::{DefaultHashBuilder, DefaultHasher};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::slice;
 
@@ -20,8 +21,7 @@ pub(super) trait Entry {
 }
 
 /// The hash of a key in the making.
-#[derive(Default)]
-pub(super) struct Key(FxHasher);
+pub(super) struct Key(DefaultHasher);
 
 /// Entries, and where they are once there are many.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,8 @@ pub(super) struct Many<T> {
 
 #[derive(Debug, Clone, Default)]
 struct Index {
+    /// Seeded at random, since strangers choose most keys.
+    hasher: DefaultHashBuilder,
     by_hash: FxHashMap<u64, SmallVec<[u32; 1]>>,
     /// So many entries are in it; those after them were pushed since.
     entries: usize,
@@ -102,10 +104,10 @@ impl<T: Entry> Many<T> {
         let index = &mut self.index;
         while let Some(entry) = self.entries.get(index.entries) {
             let number = u32::try_from(index.entries).expect("memory ends before a list has 2^32 entries");
-            index.by_hash.entry(hash(|key| entry.feed(key))).or_default().push(number);
+            index.by_hash.entry(index.hash(|key| entry.feed(key))).or_default().push(number);
             index.entries += 1;
         }
-        let numbers = index.by_hash.get(&hash(feed))?;
+        let numbers = index.by_hash.get(&index.hash(feed))?;
         numbers.iter().map(|number| *number as usize).find(|number| is_it(&self.entries[*number]))
     }
 }
@@ -133,10 +135,12 @@ impl<T> List<T> {
     }
 }
 
-fn hash(feed: impl FnOnce(&mut Key)) -> u64 {
-    let mut key = Key::default();
-    feed(&mut key);
-    key.0.finish()
+impl Index {
+    fn hash(&self, feed: impl FnOnce(&mut Key)) -> u64 {
+        let mut key = Key(self.hasher.build_hasher());
+        feed(&mut key);
+        key.0.finish()
+    }
 }
 
 impl<T> From<Vec<T>> for List<T> {
@@ -180,5 +184,16 @@ impl<T: Serialize> Serialize for List<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<List<T>, D::Error> {
         Vec::deserialize(deserializer).map(List::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Index;
+
+    #[test]
+    fn nobody_can_know_which_entries_have_the_same_hash() {
+        let [one, other] = [(); 2].map(|()| Index::default().hash(|key| key.text("s")));
+        assert_ne!(one, other);
     }
 }

@@ -9,11 +9,10 @@ use super::session::Session;
 use crate::facts::{Facts, ResumeFact};
 use crate::record::Record;
 use crate::texts::{TextCode as Word, Texts};
-use hashbrown::HashTable;
-use rustc_hash::FxHasher;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 
 /// State of one user of one site. Texts that many users share are words: numbers among the kernel's texts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -170,37 +169,59 @@ impl User {
 
 /// The users of a partition, found by site and name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Users(HashTable<Box<User>>);
+pub(super) struct Users {
+    table: HashTable<Box<User>>,
+    names: Names,
+}
+
+/// Hashes names, by a seed of its own: strangers choose them. The order of the users, which follows from it, reaches no fact.
+#[derive(Debug, Clone, Default)]
+struct Names(DefaultHashBuilder);
+
+impl Names {
+    fn hash(&self, site: Word, user_id: &str) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(user_id.as_bytes());
+        hasher.write_u32(site.0);
+        hasher.finish()
+    }
+
+    fn hash_of(&self, user: &User) -> u64 {
+        user.user_id.with_text(|user_id| self.hash(user.site, user_id))
+    }
+}
 
 impl Users {
     /// The user of this name, if there is one.
     pub(super) fn get_mut(&mut self, site: Word, user_id: &str) -> Option<&mut User> {
-        self.0.find_mut(hash(site, user_id), |user| user.is(site, user_id)).map(|user| &mut **user)
+        let hash = self.names.hash(site, user_id);
+        self.table.find_mut(hash, |user| user.is(site, user_id)).map(|user| &mut **user)
     }
 
     /// The user of this name, who is new if there is none.
     pub(super) fn open(&mut self, site: Word, user_id: &str) -> &mut User {
-        let entry = self.0.entry(hash(site, user_id), |user| user.is(site, user_id), |user| user.hash());
+        let (hash, names) = (self.names.hash(site, user_id), &self.names);
+        let entry = self.table.entry(hash, |user| user.is(site, user_id), |user| names.hash_of(user));
         entry.or_insert_with(|| Box::new(User::new(site, user_id))).into_mut()
     }
 
     /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
     pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (Word, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
-        let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| hash(site, user_id)).collect();
-        hashes.iter().filter_map(|hash| self.0.iter_hash(*hash).next()).map(|user| &**user).collect()
+        let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| self.names.hash(site, user_id)).collect();
+        hashes.iter().filter_map(|hash| self.table.iter_hash(*hash).next()).map(|user| &**user).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &User> {
-        self.0.iter().map(|user| &**user)
+        self.table.iter().map(|user| &**user)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut User> {
-        self.0.iter_mut().map(|user| &mut **user)
+        self.table.iter_mut().map(|user| &mut **user)
     }
 
     /// Drops what no later record can change.
     pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
-        self.0.retain(|user| {
+        self.table.retain(|user| {
             user.forget(clock, lateness_ms);
             !user.is_empty()
         });
@@ -208,15 +229,24 @@ impl Users {
 
     /// To be called when the numbers of words have changed: whatever is found by them is found anew.
     pub(super) fn rekeyed(&mut self) {
-        let users = std::mem::take(&mut self.0);
-        self.0.reserve(users.len(), |user| user.hash());
+        let users = std::mem::take(&mut self.table);
+        self.reserve(users.len());
         for mut user in users {
             user.titles.rekeyed();
             if let Some(impressions) = &mut user.impressions {
                 impressions.rekeyed();
             }
-            self.0.insert_unique(user.hash(), user, |user| user.hash());
+            self.insert(user);
         }
+    }
+
+    fn reserve(&mut self, additional: usize) {
+        self.table.reserve(additional, |user| self.names.hash_of(user));
+    }
+
+    /// Adds a user whose name none has.
+    fn insert(&mut self, user: Box<User>) {
+        self.table.insert_unique(self.names.hash_of(&user), user, |user| self.names.hash_of(user));
     }
 }
 
@@ -224,22 +254,11 @@ impl User {
     fn is(&self, site: Word, user_id: &str) -> bool {
         self.site == site && self.user_id.is(user_id)
     }
-
-    fn hash(&self) -> u64 {
-        self.user_id.with_text(|user_id| hash(self.site, user_id))
-    }
-}
-
-fn hash(site: Word, user_id: &str) -> u64 {
-    let mut hasher = FxHasher::default();
-    hasher.write(user_id.as_bytes());
-    hasher.write_u32(site.0);
-    hasher.finish()
 }
 
 impl Serialize for Users {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.0)
+        serializer.collect_seq(&self.table)
     }
 }
 
@@ -247,8 +266,19 @@ impl<'de> Deserialize<'de> for Users {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Users, D::Error> {
         let mut users = Users::default();
         for user in Vec::<Box<User>>::deserialize(deserializer)? {
-            users.0.insert_unique(user.hash(), user, |user| user.hash());
+            users.insert(user);
         }
         Ok(users)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, Word};
+
+    #[test]
+    fn nobody_can_know_which_users_have_the_same_hash() {
+        let [one, other] = [(); 2].map(|()| Names::default().hash(Word(0), "u"));
+        assert_ne!(one, other);
     }
 }
