@@ -40,4 +40,7 @@ async fn without_an_answer_of_the_database_it_is_not_known() {
         ended.errors()
     );
     assert!(!ended.errors().contains("s3cret"), "{}", ended.errors());
+    let ended = watchbeat(&without_tables, &["verify", "--database-ca", "/no/ca.pem"]);
+    assert_eq!(ended.status(), 3, "{}", ended.errors());
+    assert!(ended.errors().contains("cannot read the authorities of the database in /no/ca.pem"), "{}", ended.errors());
 }
