@@ -113,8 +113,9 @@ impl DatabaseFlags {
 pub(crate) struct AuthorityFlags {
     /// Authorities that may have signed the database's certificate, PEM; with it there is no connection without TLS
     ///
-    /// Without it they are the system's, and sslmode in the URL says: disable (no TLS), require (nothing else) or prefer, the default:
-    /// TLS where the server has it, else clear text. Where TLS is spoken, the certificate is verified, with its host name.
+    /// Without it sslmode in the URL says: disable (no TLS); prefer, the default (TLS where the server has it, with whatever
+    /// certificate, else clear text); or require (nothing but TLS, with a certificate of the host name and of an authority that the
+    /// system trusts).
     #[arg(long, env = "WATCHBEAT_DATABASE_CA", value_name = "FILE")]
     database_ca: Option<PathBuf>,
 }

@@ -1,10 +1,10 @@
 //! The way to the database: whom it must be, one connection, or a pool of them. What is asked over them is not decided
 //! here.
 //!
-//! TLS as the URL's `sslmode` says. `disable`: none. `prefer`, the default: where the server has it; one that has none, or
-//! somebody in between who says so, is spoken to in clear text. `require`: nothing else. With an authority named, nothing
-//! else either. Wherever TLS is spoken, the server's certificate must be of its host name and of that authority, or of one
-//! that the system trusts: there is no encryption towards a stranger.
+//! TLS as the URL's `sslmode` says. `disable`: none. `prefer`, the default: where the server has it, with whatever certificate,
+//! else clear text. That is what libpq's `prefer` does: it keeps out who only listens, and connects to a PostgreSQL as it is
+//! installed. `require`: nothing but TLS, and the certificate must be of the server's host name and of an authority that the
+//! system trusts. With an authority named: nothing but TLS in every mode, and of that authority.
 
 use std::error::Error;
 use std::fmt;
@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, RecyclingMethod, Runtime};
-use rustls::crypto::ring;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -88,19 +89,22 @@ impl Database {
                 config.ssl_mode(SslMode::Require);
                 read_authorities(path)?
             }
-            (None, SslMode::Disable) => RootCertStore::empty(),
-            (None, mode) => {
+            (None, SslMode::Require) => {
                 let trusted = system_authorities();
-                if mode == SslMode::Require && trusted.is_empty() {
+                if trusted.is_empty() {
                     return Err(OpenError::NobodyTrusted);
                 }
                 trusted
             }
+            (None, _) => RootCertStore::empty(),
         };
-        let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(trusted)
-            .with_no_client_auth();
+        let provider = Arc::new(ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let mut tls = if config.get_ssl_mode() == SslMode::Require {
+            tls.with_root_certificates(trusted).with_no_client_auth()
+        } else {
+            tls.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider))).with_no_client_auth()
+        };
         if config.get_ssl_negotiation() == SslNegotiation::Direct {
             tls.alpn_protocols = vec![b"postgresql".to_vec()]; // the server insists
         }
@@ -177,6 +181,45 @@ impl Pool {
     /// Asks the server to end the statement that runs on a connection of this pool.
     pub async fn cancel(&self, running: &CancelToken) -> Result<(), tokio_postgres::Error> {
         running.cancel_query(self.tls.clone()).await
+    }
+}
+
+/// Takes every server for whom it says it is, as `prefer` does: who stands in between could as well say that there is no TLS.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
