@@ -179,10 +179,17 @@ impl Kernel {
         }
     }
 
-    /// Moves the clock, and judges points whose wait is over. Those that are left are judged by the next calls, or before anything
-    /// else comes to their session: so they are judged as they would be now.
+    /// Moves the clock, and judges points whose wait is over.
     fn advance(&mut self, logged_at: i64, facts: &mut Facts) {
         self.clock = self.clock.max(logged_at);
+        if self.deadlines.front().is_some_and(|deadline| deadline.clock <= self.clock) {
+            self.judge_due(facts); // seldom
+        }
+    }
+
+    /// Judges points whose wait is over. Those that are left are judged by the next calls, or before anything else comes to their
+    /// session: so they are judged as they would be now.
+    fn judge_due(&mut self, facts: &mut Facts) {
         let enough = facts.rows() + MAX_DUE_ROWS;
         while facts.rows() < enough
             && let Some(deadline) = self.deadlines.pop_front_if(|deadline| deadline.clock <= self.clock)
