@@ -11,6 +11,7 @@ use hyper::header::{
     ORIGIN, VARY,
 };
 use hyper::{HeaderMap, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// The key of a request: `Authorization: Bearer`, or `Basic` with the key as the user (as Segment's libraries send it),
@@ -27,7 +28,9 @@ pub(crate) fn key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<
         Some(Cow::Owned(user.to_owned()))
     });
     let header = || headers.get("x-watchbeat-key").and_then(|value| value.to_str().ok()).map(Cow::Borrowed);
-    let parameter = || query?.split('&').find_map(|pair| pair.strip_prefix("key=")).map(percent_decoded);
+    // What is no text is no known key either.
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+    let parameter = || query?.split('&').find_map(|pair| pair.strip_prefix("key=")).map(decoded);
     authorised.or_else(header).or_else(parameter)
 }
 
@@ -66,29 +69,6 @@ pub(crate) fn preflight() -> Response<Full<Bytes>> {
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));
     response
-}
-
-/// A query parameter without its `%41`; what is no text then is no known key either.
-fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digit = |index: usize| tail.get(index).and_then(|digit| char::from(*digit).to_digit(16));
-        match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
