@@ -2,6 +2,7 @@
 //! out the same rows for the same log; anything else is another pipeline and refused.
 
 use crate::caps;
+use crate::plan::TableColumn;
 use crate::views::Views;
 use playback::kernel::{KERNEL_VERSION, Parameters};
 use sha2::{Digest, Sha256};
@@ -18,8 +19,12 @@ pub fn fingerprint(parameters: Parameters, epoch_ms: i64, partitions: u32, views
         caps::EPOCH_FACTS,
     );
     for view in views.views() {
-        writeln!(text, "{}: {}; {:?}", view.name, view.query, view.columns)
-            .expect("a string takes all that is written");
+        write!(text, "{}: {}", view.name, view.query).expect("a string takes all that is written");
+        for TableColumn { name, role, kind } in &view.columns {
+            // By the numbers that they have in messages, which never change.
+            write!(text, "; {name} {} {}", *role as i32, *kind as i32).expect("a string takes all that is written");
+        }
+        text.push('\n');
     }
     Sha256::digest(text.as_bytes()).iter().take(8).fold(String::new(), |mut digits, byte| {
         write!(digits, "{byte:02x}").expect("a string takes all that is written");

@@ -1,6 +1,9 @@
 //! The codec takes what it has made, and refuses everything that would break the sink.
 #![allow(clippy::unwrap_used)]
 
+use expect_test::expect;
+use prost::Message;
+
 use super::{CodecError, Encoder, caps, decode};
 use crate::partial::{Kind, Ledger, Role};
 use crate::spelt::{Column, Partial, Table};
@@ -31,6 +34,14 @@ fn partial() -> Partial {
 #[test]
 fn a_partial_comes_back_as_it_was() {
     assert_eq!(Partial::from(&decode(&partial().encode()).unwrap()), partial());
+}
+
+/// Sinks of another build read what is on the topic already.
+#[test]
+fn a_partial_has_the_bytes_it_always_had() {
+    let bytes = partial().pack().encode_to_vec();
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    expect!["0a0764656661756c741003180a200c2880d095ffbc313201663a02180c42720a0e77617463685f73657373696f6e7310021a120a04736974651802220808021801220200011a260a0867726f73735f6d73100122180802100118082210000000000000000000000000000000801a220a0664657669636510051802220a080210041801220200012a0808021801220200014a120a0461627476120a08041801220401010200"].assert_eq(&hex);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod folded;
+mod persisted;
 mod waits;
 
 use folded::Folded;
