@@ -115,7 +115,7 @@ async fn floor(client: &mut Client, batches: &[Ordered]) -> Result<(u64, f64)> {
     let (mut rows, mut took) = (0, Duration::ZERO);
     for batch in batches {
         let mut tables: Vec<&(MergedTable, Work)> = batch.tables.iter().collect();
-        tables.sort_unstable_by_key(|(table, _)| upsert::write_order(&table.name));
+        tables.sort_unstable_by_key(|(table, _)| upsert::write_order(table));
         let transaction = client.transaction().await?;
         for (table, work) in tables {
             rows += upsert_all(&transaction, table, &batch.texts, &work.upserts, &mut took).await?;

@@ -43,7 +43,7 @@ pub(crate) struct Batch {
 impl From<Gathered> for Batch {
     fn from(Gathered { ranges, merged, epochs }: Gathered) -> Batch {
         let mut merged = merged.ordered();
-        merged.tables.sort_unstable_by(|(one, _), (other, _)| write_order(&one.name).cmp(&write_order(&other.name)));
+        merged.tables.sort_unstable_by(|(one, _), (other, _)| write_order(one).cmp(&write_order(other)));
         Batch { ranges, merged, epochs }
     }
 }

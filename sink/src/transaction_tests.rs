@@ -32,6 +32,27 @@ fn counting(from: u64, to: u64, minutes: u32, each: i64) -> Batch {
     batch.into()
 }
 
+#[test]
+fn tables_are_written_the_later_the_more_partitions_write_their_rows() {
+    let mut batch = Gathered::default();
+    let key = |name: &str| Column::texts(name, Role::Key, vec!["a"]);
+    let table = |name: &str, keys: &[&str]| {
+        let mut columns: Vec<_> = keys.iter().map(|name| key(name)).collect();
+        columns.push(Column::integers("sum", Role::Sum, Kind::Integer, vec![1]));
+        Table { name: name.into(), rows: 1, columns }
+    };
+    let tables = vec![
+        table("ledger_minutes", &["site"]),
+        table("device_hours", &["site", "device"]),
+        table("watch_sessions", &["site", "user_id"]),
+        table("video_minutes", &["site", "video_id"]),
+        table("a_view_of_users", &["user_id"]),
+    ];
+    batch.merged.add(&Partial { tables, ..Partial::default() }.pack()).unwrap();
+    let order: Vec<_> = Batch::from(batch).merged.tables.iter().map(|(table, _)| table.name.clone()).collect();
+    assert_eq!(order, ["a_view_of_users", "watch_sessions", "device_hours", "video_minutes", "ledger_minutes"]);
+}
+
 /// Tables of their own, with a row of `progress` for partition 0.
 struct Bed {
     client: tokio_postgres::Client,

@@ -10,7 +10,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use crate::merge::{MergedColumn, MergedTable};
 
-/// Tables whose rows many partitions write, in the order in which they are written: last, so that their locks are short.
+/// Tables whose rows many partitions write, the more the later: written last, so that their locks are short.
 const HOT_TABLES: [&str; 6] =
     ["video_minutes", "title_hours", "video_retention", "ad_hours", "ad_reach", "ledger_minutes"];
 
@@ -23,10 +23,13 @@ pub type Array<'a> = Box<dyn ToSql + Sync + 'a>;
 /// What makes the parameters of a statement for some rows of a table; the texts are those of the batch.
 pub(crate) type Arrays<'a> = fn(&MergedTable, &'a Texts, &[u32]) -> Vec<Array<'a>>;
 
-/// The place of a table in the one order in which every sink writes them.
+/// The place of a table in the one order in which every sink writes them: first those with a user in their key, whose rows
+/// one partition writes, then others that are not known here, then the hot ones.
 #[must_use]
-pub fn write_order(name: &str) -> (usize, &str) {
-    (HOT_TABLES.iter().position(|hot| *hot == name).map_or(0, |place| place + 1), name)
+pub fn write_order(table: &MergedTable) -> (usize, &str) {
+    let is_of_users = keys(table).any(|column| column.name == "user_id");
+    let known = HOT_TABLES.iter().position(|hot| *hot == table.name);
+    (known.map_or(usize::from(!is_of_users), |place| place + 2), &table.name)
 }
 
 /// Inserts rows, or merges them into those that are there.
