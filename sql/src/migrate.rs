@@ -80,6 +80,8 @@ async fn apply(
     client: &mut Client,
     migrations: &[(&'static str, &'static str)],
 ) -> Result<Vec<&'static str>, MigrateError> {
+    // That something is there already is no news.
+    run(client, "set client_min_messages = warning").await?;
     for statement in FOUNDATION {
         run(client, statement).await?;
     }

@@ -22,7 +22,8 @@ use topic::Log;
 /// Partitions of the embedded log: enough to see several, few enough for one machine.
 const PARTITIONS: u32 = 4;
 const POOL_SIZE: usize = 8;
-const DRAIN: Duration = Duration::from_secs(10);
+/// As long as a role of its own has by default: a body on its way is waited for.
+const DRAIN: Duration = Duration::from_secs(25);
 const DEMO_VIEWERS: u32 = 50;
 const DEMO_SEED: u64 = 1;
 
