@@ -2,15 +2,15 @@
 //! every accepted report and every dead letter.
 
 use crate::access;
-use crate::adapters::{Answer, Format};
+use crate::adapters::Format;
+use crate::answer;
 use crate::appender::Appender;
 use crate::body::{Form, Reports};
 use crate::clock;
 use crate::grant::{Permit, Site};
+use crate::incoming::{self, Room};
 use crate::keys::Keys;
-use crate::limits::{
-    BODY_TIMEOUT, DISCARD_TIMEOUT, MAX_BODIES_IN_FLIGHT_BYTES, MAX_BODY_BYTES, MAX_DISCARDED_BYTES, RETRY_AFTER_S,
-};
+use crate::limits::{MAX_BODY_BYTES, RETRY_AFTER_S};
 use crate::meter::Meters;
 use crate::net::Peer;
 use crate::outlet::{Outlet, Refused};
@@ -19,19 +19,15 @@ use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::trace::{Sample, Sampler, Sampling};
 use crate::verdict::{self, Rejected, Route, Verdict};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{EXPECT, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
-use std::future::poll_fn;
-use std::pin::pin;
+use hyper::{Method, Request, Response};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Once};
-use std::task::Poll;
-use tokio::time::timeout;
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -56,16 +52,6 @@ pub(crate) struct Gateway {
     sampler: Sampler,
 }
 
-/// What is answered when the request as such was fine.
-#[derive(serde::Serialize)]
-struct Counts<'a> {
-    accepted: usize,
-    rejected: &'a [Rejected],
-}
-
-/// The answer to nearly every request.
-const ONE_ACCEPTED: &[u8] = br#"{"accepted":1,"rejected":[]}"#;
-
 impl Gateway {
     pub(crate) fn new(shared: Arc<Shared>, linger: std::time::Duration) -> Gateway {
         let meters = Rc::new(Meters::new());
@@ -85,9 +71,9 @@ impl Gateway {
         };
         let mut response = match &outcome {
             Ok(Outcome::Preflight) => access::preflight(),
-            Ok(Outcome::Judged(Judged { format: Some(format), .. })) => answered_foreign(*format),
-            Ok(Outcome::Judged(Judged { verdict, .. })) => answered(verdict),
-            Err(problem) => refused(problem),
+            Ok(Outcome::Judged(Judged { format: Some(format), .. })) => answer::answered_foreign(*format),
+            Ok(Outcome::Judged(Judged { verdict, .. })) => answer::answered(verdict),
+            Err(problem) => answer::refused(problem),
         };
         if !matches!(&outcome, Err(problem) if problem.fault == Fault::OriginNotAllowed) {
             access::allow_origin(response.headers_mut(), origin);
@@ -113,7 +99,7 @@ impl Gateway {
             // nothing more comes.
             let is_silent = matches!(fault, Fault::BodyTimeout | Fault::IncompleteBody);
             if !is_silent && !head.headers.contains_key(EXPECT) {
-                discard(&mut body).await;
+                incoming::discard(&mut body).await;
             }
         }
         (access::origin(&head.headers).cloned(), outcome)
@@ -154,8 +140,8 @@ impl Gateway {
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Fault::BodyTooLarge.into());
         }
-        let mut room = Room { site: &grant.site, of_all: &self.shared.bodies, bytes: 0 };
-        let raw = read_in_time(body, &mut room).await?;
+        let mut room = Room::new(&grant.site, &self.shared.bodies);
+        let raw = incoming::read_in_time(body, &mut room).await?;
         self.meters.body(raw.len());
         if let Some(sample) = sample {
             sample.body_bytes.set(raw.len());
@@ -226,34 +212,6 @@ impl Gateway {
     }
 }
 
-/// Memory of a body as far as it has arrived: who only announces one takes nothing from others. Given back when dropped.
-struct Room<'a> {
-    site: &'a Site,
-    /// Bytes of the bodies of all sites.
-    of_all: &'a AtomicU64,
-    bytes: u64,
-}
-
-impl Room<'_> {
-    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
-        let bytes = bytes as u64;
-        self.bytes += bytes;
-        let of_site = self.site.bodies.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let of_all = self.of_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if of_site > self.site.max_bodies_bytes || of_all > MAX_BODIES_IN_FLIGHT_BYTES {
-            return Err(Problem::retry(Fault::Overloaded, RETRY_AFTER_S));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.site.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// What a request that is no problem came to.
 enum Outcome {
     Preflight,
@@ -275,98 +233,4 @@ fn summary(outcome: &Result<Outcome, Problem>) -> Result<(usize, &[Rejected]), &
         Ok(Outcome::Judged(Judged { verdict, .. })) => Ok((verdict.accepted, &verdict.rejected)),
         Err(problem) => Err(problem.fault.as_str()),
     }
-}
-
-/// Reads a body up to the limit. Most bodies are there already, and then no timer is set.
-async fn read_in_time(body: &mut Incoming, room: &mut Room<'_>) -> Result<Bytes, Problem> {
-    let mut reading = pin!(read(body, room));
-    match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
-        Poll::Ready(read) => read,
-        Poll::Pending => timeout(BODY_TIMEOUT, reading).await.map_err(|_| Problem::from(Fault::BodyTimeout))?,
-    }
-}
-
-/// Reads a body up to the limit, as long as there is room.
-async fn read(body: &mut Incoming, room: &mut Room<'_>) -> Result<Bytes, Problem> {
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Fault::IncompleteBody)?.into_data() else { continue };
-        if first.len().max(all.len()) + data.len() > MAX_BODY_BYTES {
-            return Err(Fault::BodyTooLarge.into());
-        }
-        room.take(data.len())?;
-        // Most bodies come in one piece, which then need not be copied.
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            if all.is_empty() {
-                all.extend_from_slice(&first);
-            }
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
-}
-
-/// Reads what is left of an unwanted body, within bounds: a connection closed on unread bytes is reset, and the sender
-/// might never see the answer.
-async fn discard(body: &mut Incoming) {
-    let mut left = MAX_DISCARDED_BYTES;
-    let discarding = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { break };
-            left = rest;
-        }
-    };
-    // A sender too slow for this has lost its answer; the connection is closed either way.
-    let _ = timeout(DISCARD_TIMEOUT, discarding).await;
-}
-
-fn answered(verdict: &Verdict) -> Response<Full<Bytes>> {
-    if verdict.accepted == 1 && verdict.rejected.is_empty() {
-        return json_response(StatusCode::ACCEPTED, Bytes::from_static(ONE_ACCEPTED));
-    }
-    json_response(StatusCode::ACCEPTED, json(&Counts { accepted: verdict.accepted, rejected: &verdict.rejected }))
-}
-
-fn answered_foreign(format: Format) -> Response<Full<Bytes>> {
-    let Answer { status, content_type, body } = format.answer();
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
-    *response.status_mut() = status;
-    if let Some(content_type) = content_type {
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    response
-}
-
-fn refused(problem: &Problem) -> Response<Full<Bytes>> {
-    let Problem { fault, detail, retry_after_s } = problem;
-    let answer = serde_json::json!({"error": {"code": fault.as_str(), "detail": detail}});
-    let mut response = json_response(fault.status(), json(&answer));
-    let headers = response.headers_mut();
-    if let Some(retry_after_s) = retry_after_s {
-        headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
-    }
-    match fault {
-        Fault::MethodNotAllowed => {
-            headers.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
-        }
-        Fault::UnknownKey => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        _ => {}
-    }
-    response
-}
-
-fn json(answer: &impl serde::Serialize) -> Bytes {
-    Bytes::from(serde_json::to_vec(answer).expect("texts and numbers are always JSON"))
-}
-
-fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod adapters;
+mod answer;
 mod appender;
 mod body;
 mod clock;
@@ -14,6 +15,7 @@ mod consent;
 pub mod fuzzing;
 mod gateway;
 mod grant;
+mod incoming;
 mod keys;
 mod limits;
 mod meter;
