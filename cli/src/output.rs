@@ -16,29 +16,6 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
 
 /// Says in one line why the command failed; `status` is what it ends with.
 pub(crate) fn failed(error: &anyhow::Error, status: ExitCode) -> ExitCode {
-    eprintln!("watchbeat: {}", told(error));
+    eprintln!("watchbeat: {}", sql::database::told(error.as_ref()));
     status
-}
-
-/// An error with its causes, those left out that an error before them has in its text already.
-fn told(error: &anyhow::Error) -> String {
-    let mut told = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !told.contains(&cause) {
-            told = format!("{told}: {cause}");
-        }
-    }
-    told
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let failure = service::Failure::Failed { name: "sink", source: "disk full".into() };
-        let error = anyhow::Error::new(failure).context("cannot go on");
-        assert_eq!(told(&error), "cannot go on: sink failed: disk full");
-    }
 }

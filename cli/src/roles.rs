@@ -20,6 +20,10 @@ pub(crate) struct IngestFlags {
     admin: AdminFlags,
     #[command(flatten)]
     gateway: GatewayFlags,
+    /// Partitions that the topic of heartbeats must have, so that a change is refused also after a restart; by default those
+    /// that it has at the start
+    #[arg(long, env = "WATCHBEAT_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
+    partitions: Option<u32>,
 }
 
 /// How heartbeats are taken in.
@@ -31,10 +35,6 @@ pub(crate) struct GatewayFlags {
     /// Keys and their sites, a JSON file; without it everybody is the site `default`
     #[arg(long, env = "WATCHBEAT_KEYS", value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
-    /// Partitions that the topic of heartbeats must have, so that a change is refused also after a restart; by default those
-    /// that it has at the start
-    #[arg(long, env = "WATCHBEAT_PARTITIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_096))]
-    partitions: Option<u32>,
     /// Peppers, a JSON file; with it user ids are pseudonyms before they reach the log
     #[arg(long, env = "WATCHBEAT_PEPPER", value_name = "FILE")]
     pepper: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl GatewayFlags {
     pub(crate) fn settings(&self, topics: &crate::flags::Topics) -> ingest::Settings {
         let files = self.tls_certificate.clone().zip(self.tls_key.clone());
         ingest::Settings {
-            partitions: self.partitions,
+            partitions: None, // whoever makes the topic knows them
             keys: self.keys.clone(),
             pepper: self.pepper.clone(),
             linger: Duration::from_millis(self.linger_ms),
@@ -166,7 +166,7 @@ const POOL_SIZE: usize = 8;
 pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics(MAIN_PIPELINE));
     let listeners = flags.gateway.bind()?;
-    let settings = flags.gateway.settings(&topics);
+    let settings = ingest::Settings { partitions: flags.partitions, ..flags.gateway.settings(&topics) };
     run_role(flags.admin, |tasks, readiness, stop| {
         tasks.spawn("ingest", ingest::serve(listeners, log, settings, readiness, stop));
     })

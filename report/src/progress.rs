@@ -18,7 +18,7 @@ pub(crate) struct CompleteTo {
     next_offsets: BTreeMap<i64, i64>,
 }
 
-/// A connection, and the id checked on the way.
+/// A connection for one answer.
 pub(crate) async fn client(pool: &Pool) -> Result<Connection, ReportError> {
     Ok(pool.get().await?)
 }

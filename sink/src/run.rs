@@ -1,6 +1,6 @@
 //! The sink's loop: poll, chain, merge, write. While the database works on one batch the next is gathered, so a sink that
-//! is behind merges more rows into one. One blocking thread, and one transaction at a time beside it. This is the one
-//! place of the crate that reads a clock, and only to know when a flush is due.
+//! is behind merges more rows into one. One blocking thread, and one transaction at a time beside it. It reads a clock only to know when a
+//! flush is due.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

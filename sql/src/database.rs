@@ -241,7 +241,8 @@ fn system_authorities() -> RootCertStore {
     trusted
 }
 
-/// An error of a connection with its causes, which its own text leaves out, and the way out where that is not plain.
+/// An error with its causes, those left out that are in the text already; and the way out, where it is of a connection to a server
+/// whose certificate nobody here knows.
 pub fn told(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut is_stranger = false;

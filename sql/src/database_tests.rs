@@ -190,3 +190,17 @@ fn what_cannot_be_opened_is_refused_without_the_password() {
     }
     assert!(!format!("{:?}", Database::new(url, None)).contains(PASSWORD));
 }
+
+#[test]
+fn a_cause_that_a_text_has_already_is_told_once() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("sink failed: {source}")]
+    struct Quoting {
+        source: std::io::Error,
+    }
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot go on")]
+    struct Silent(#[source] Quoting);
+    let error = Silent(Quoting { source: std::io::Error::other("disk full") });
+    assert_eq!(told(&error), "cannot go on: sink failed: disk full");
+}
