@@ -4,7 +4,7 @@ use super::list::{self, Key, List, SHORT};
 use crate::credit::VIEWABLE_MS;
 use crate::facts::{Facts, ImpressionFact};
 use crate::record::RecordAd;
-use crate::texts::{TextCode as Word, Texts};
+use crate::texts::{TextCode, Texts};
 
 use super::user::Owner;
 use rustc_hash::FxHashMap;
@@ -25,12 +25,12 @@ pub(super) struct Impressions {
     reach: Option<Box<Reach>>,
 }
 
-type Reach = FxHashMap<(Word, i64), u32>;
+type Reach = FxHashMap<(TextCode, i64), u32>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Impression {
     impression_id: Box<str>,
-    line: Word,
+    line: TextCode,
     /// Start of the earliest hour it reported; ms since the epoch.
     hour: i64,
     measurable: bool,
@@ -43,7 +43,7 @@ struct Impression {
 /// What an ad report says, and when.
 pub(super) struct AdReport<'a> {
     pub(super) ad: &'a RecordAd,
-    pub(super) line: Word,
+    pub(super) line: TextCode,
     pub(super) event_time: i64,
     pub(super) clock: i64,
     pub(super) lateness_ms: i64,
@@ -131,7 +131,7 @@ impl Impressions {
     }
 
     /// Every word it names, to be counted or changed.
-    pub(super) fn words(&mut self, mut each: impl FnMut(&mut Word)) {
+    pub(super) fn words(&mut self, mut each: impl FnMut(&mut TextCode)) {
         self.seen.iter_mut().for_each(|seen| each(&mut seen.line));
     }
 
@@ -166,7 +166,7 @@ impl Impression {
     }
 
     /// Where it counts for reach.
-    fn place(&self) -> (Word, i64) {
+    fn place(&self) -> (TextCode, i64) {
         (self.line, self.day())
     }
 

@@ -14,7 +14,7 @@ mod user;
 use crate::credit::{Disposition, Playhead};
 use crate::facts::{DispositionFact, Facts};
 use crate::record::Record;
-use crate::texts::{TextCode as Word, Texts};
+use crate::texts::{TextCode, Texts};
 use impressions::AdReport;
 use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
@@ -84,8 +84,8 @@ pub struct Kernel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Deadline {
     clock: i64,
-    site: Word,
-    video: Word,
+    site: TextCode,
+    video: TextCode,
     user_id: Box<str>,
     session_id: Box<str>,
 }
@@ -171,7 +171,7 @@ impl Kernel {
         self.users.rekeyed();
     }
 
-    fn each_word(&mut self, mut each: impl FnMut(&mut Word)) {
+    fn each_word(&mut self, mut each: impl FnMut(&mut TextCode)) {
         self.users.iter_mut().for_each(|user| user.words(&mut each));
         for deadline in &mut self.deadlines {
             each(&mut deadline.site);
@@ -203,7 +203,7 @@ impl Kernel {
     }
 
     /// Puts a record in its session. None: it waits.
-    fn place(&mut self, record: &Record, site: Word, facts: &mut Facts) -> Option<Disposition> {
+    fn place(&mut self, record: &Record, site: TextCode, facts: &mut Facts) -> Option<Disposition> {
         let oldest = self.clock - self.parameters.lateness_ms;
         if record.event_time < oldest {
             return Some(Disposition::Late);
@@ -296,7 +296,7 @@ impl Ledger {
     }
 
     /// Enters the disposition of one record.
-    fn settle(&mut self, site: Word, words: &Texts, received_at: i64, disposition: Disposition, facts: &mut Facts) {
+    fn settle(&mut self, site: TextCode, words: &Texts, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {
             Disposition::Credited => &mut self.credited,
             Disposition::Idle => &mut self.idle,

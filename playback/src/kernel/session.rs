@@ -8,7 +8,7 @@ use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, 
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
 use crate::intervals::{Inserted, Intervals};
 use crate::record::Record;
-use crate::texts::{TextCode as Word, Texts};
+use crate::texts::{TextCode, Texts};
 use serde::{Deserialize, Serialize};
 use std::num::NonZero;
 
@@ -21,7 +21,7 @@ type Label<T> = Option<(u32, T)>;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) session_id: Id,
-    pub(super) video: Word,
+    pub(super) video: TextCode,
     /// Which of all the sessions of the partition it is; no two that meet in an epoch have the same.
     serial: u32,
     /// Its number among the keys of the facts it was last in.
@@ -45,7 +45,7 @@ pub(super) struct Session {
     /// Content by minute and territory, until the session is a view and it is all qualified: of few minutes, so that it seldom
     /// grows.
     unqualified: Box<[(i64, Territory, i64)]>,
-    device: Label<Word>,
+    device: Label<TextCode>,
     territory: Label<Territory>,
 }
 
@@ -74,7 +74,7 @@ impl Entry for Session {
 }
 
 impl Session {
-    pub(super) fn new(session_id: Id, video: Word, serial: u32) -> Session {
+    pub(super) fn new(session_id: Id, video: TextCode, serial: u32) -> Session {
         Session {
             session_id,
             video,
@@ -125,7 +125,7 @@ impl Session {
     }
 
     /// The texts it names.
-    pub(super) fn words(&mut self) -> impl Iterator<Item = &mut Word> {
+    pub(super) fn words(&mut self) -> impl Iterator<Item = &mut TextCode> {
         self.device.iter_mut().map(|(_, device)| device).chain([&mut self.video])
     }
 
@@ -150,7 +150,7 @@ impl Session {
         record: &Record,
         next: usize,
         until: i64,
-        device: Option<Word>,
+        device: Option<TextCode>,
         beside: Beside<'_>,
         facts: &mut Facts,
     ) -> Accepted {

@@ -8,7 +8,7 @@ use super::list::{Entry, Key, List};
 use super::session::Session;
 use crate::facts::{Facts, ResumeFact};
 use crate::record::Record;
-use crate::texts::{TextCode as Word, Texts};
+use crate::texts::{TextCode, Texts};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, Hasher};
 /// State of one user of one site. Texts that many users share are words: numbers among the kernel's texts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct User {
-    pub(super) site: Word,
+    pub(super) site: TextCode,
     user_id: Id,
     pub(super) sessions: List<Session>,
     titles: List<Title>,
@@ -31,14 +31,14 @@ const _: () = assert!(size_of::<User>() <= 320, "a user takes more memory");
 /// Whose something is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner<'a> {
-    pub(super) site: Word,
+    pub(super) site: TextCode,
     pub(super) user_id: &'a str,
 }
 
 /// Where the user would resume a title, and the stamp of the report that said so.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Title {
-    video: Word,
+    video: TextCode,
     /// Number of the report's session. A title goes before its session does, which has heard later of the report.
     session: u32,
     event_time: i64,
@@ -55,18 +55,18 @@ impl Entry for Title {
 
 impl Title {
     /// A title of which nothing is known yet.
-    fn new(video: Word, session: u32) -> Title {
+    fn new(video: TextCode, session: u32) -> Title {
         Title { video, session, event_time: i64::MIN, seq: 0, position_ms: 0, furthest_ms: 0 }
     }
 }
 
 impl User {
-    fn new(site: Word, user_id: &str) -> User {
+    fn new(site: TextCode, user_id: &str) -> User {
         User { site, user_id: Id::new(user_id), sessions: List::default(), titles: List::default(), impressions: None }
     }
 
     /// Number of the session of this id and title, if there is one.
-    pub(super) fn find(&mut self, session_id: &str, is_title: impl Fn(Word) -> bool) -> Option<usize> {
+    pub(super) fn find(&mut self, session_id: &str, is_title: impl Fn(TextCode) -> bool) -> Option<usize> {
         let is_it = |session: &Session| session.session_id.is(session_id) && is_title(session.video);
         self.sessions.find(|key| key.text(session_id), is_it)
     }
@@ -146,7 +146,7 @@ impl User {
     }
 
     /// Every word it names, to be counted or changed.
-    pub(super) fn words(&mut self, mut each: impl FnMut(&mut Word)) {
+    pub(super) fn words(&mut self, mut each: impl FnMut(&mut TextCode)) {
         each(&mut self.site);
         self.sessions.iter_mut().flat_map(Session::words).for_each(&mut each);
         self.titles.iter_mut().for_each(|title| each(&mut title.video));
@@ -179,7 +179,7 @@ pub(super) struct Users {
 struct Names(DefaultHashBuilder);
 
 impl Names {
-    fn hash(&self, site: Word, user_id: &str) -> u64 {
+    fn hash(&self, site: TextCode, user_id: &str) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write(user_id.as_bytes());
         hasher.write_u32(site.0);
@@ -193,20 +193,20 @@ impl Names {
 
 impl Users {
     /// The user of this name, if there is one.
-    pub(super) fn get_mut(&mut self, site: Word, user_id: &str) -> Option<&mut User> {
+    pub(super) fn get_mut(&mut self, site: TextCode, user_id: &str) -> Option<&mut User> {
         let hash = self.names.hash(site, user_id);
         self.table.find_mut(hash, |user| user.is(site, user_id)).map(|user| &mut **user)
     }
 
     /// The user of this name, who is new if there is none.
-    pub(super) fn open(&mut self, site: Word, user_id: &str) -> &mut User {
+    pub(super) fn open(&mut self, site: TextCode, user_id: &str) -> &mut User {
         let (hash, names) = (self.names.hash(site, user_id), &self.names);
         let entry = self.table.entry(hash, |user| user.is(site, user_id), |user| names.hash_of(user));
         entry.or_insert_with(|| Box::new(User::new(site, user_id))).into_mut()
     }
 
     /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
-    pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (Word, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
+    pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (TextCode, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
         let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| self.names.hash(site, user_id)).collect();
         hashes.iter().filter_map(|hash| self.table.iter_hash(*hash).next()).map(|user| &**user).collect()
     }
@@ -251,7 +251,7 @@ impl Users {
 }
 
 impl User {
-    fn is(&self, site: Word, user_id: &str) -> bool {
+    fn is(&self, site: TextCode, user_id: &str) -> bool {
         self.site == site && self.user_id.is(user_id)
     }
 }
@@ -274,11 +274,11 @@ impl<'de> Deserialize<'de> for Users {
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, Word};
+    use super::{Names, TextCode};
 
     #[test]
     fn nobody_can_know_which_users_have_the_same_hash() {
-        let [one, other] = [(); 2].map(|()| Names::default().hash(Word(0), "u"));
+        let [one, other] = [(); 2].map(|()| Names::default().hash(TextCode(0), "u"));
         assert_ne!(one, other);
     }
 }
