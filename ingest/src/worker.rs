@@ -3,7 +3,7 @@
 //! users, the places of client addresses and the play tokens already verified.
 
 use crate::gateway::{Gateway, Shared};
-use crate::net::{Certificates, Door, Edge, Patience, Peer, Slots, Trust};
+use crate::net::{Acceptor, Certificates, Peer, Slots, Timeouts, Transport, Trust};
 use hyper::service::service_fn;
 use service::{Stop, TaskError};
 use std::convert::Infallible;
@@ -47,14 +47,14 @@ impl Worker {
                 async move { Ok::<_, Infallible>(gateway.answer(request, &peer).await) }
             })
         };
-        let edge = Edge::new(self.slots, self.trust, Patience::default());
+        let acceptor = Acceptor::new(self.slots, self.trust, Timeouts::default());
         let clear = tokio::net::TcpListener::from_std(self.clear)?;
-        let clear = edge.clone().run(clear, Door::Clear, make_service.clone(), stop.clone());
+        let clear = acceptor.clone().run(clear, Transport::Plain, make_service.clone(), stop.clone());
         match self.tls {
             None => clear.await,
             Some((listener, certificates)) => {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                tokio::join!(clear, edge.run(listener, Door::Tls(certificates), make_service, stop));
+                tokio::join!(clear, acceptor.run(listener, Transport::Tls(certificates), make_service, stop));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use super::scratch;
 use crate::gateway::{Gateway, Shared};
 use crate::keys::Keys;
-use crate::net::{self, Door, Edge, Patience, Peer, Slots, Trust};
+use crate::net::{self, Acceptor, Peer, Slots, Timeouts, Transport, Trust};
 use crate::outlet::{Outlet, Topics};
 use crate::rate::Guesses;
 use crate::trace::Sampling;
@@ -119,7 +119,7 @@ impl Host {
                     async move { Ok::<_, Infallible>(gateway.answer(request, &peer).await) }
                 })
             };
-            let edge = Edge::new(slots.clone(), trust, Patience::default());
+            let acceptor = Acceptor::new(slots.clone(), trust, Timeouts::default());
             let (client, server) = tokio::io::duplex(pipe_bytes);
             let (mut reading, mut writing) = tokio::io::split(client);
             let sending = async {
@@ -127,7 +127,7 @@ impl Host {
                 let _ = writing.write_all(bytes).await;
                 let _ = writing.shutdown().await;
             };
-            let serving = net::serve(server, address, edge, Door::Clear, make_service);
+            let serving = net::serve(server, address, acceptor, Transport::Plain, make_service);
             let reading = reading.read_to_end(&mut answers);
             let (_, (), read) = tokio::join!(serving, sending, reading);
             read.unwrap();

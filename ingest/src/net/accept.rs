@@ -1,12 +1,12 @@
-//! The accept loop of a worker and its end. All connections of one worker share an [`Edge`]; all workers of the process
-//! share what the edge holds in `Arc`s.
+//! The accept loop of a worker and its end. All connections of one worker share an [`Acceptor`]; all workers of the process
+//! share what the acceptor holds in `Arc`s.
 
 use super::connection::serve;
 use super::meter::Meters;
 use super::peer::{Peer, Trust};
 use super::slots::Slots;
 use super::tls::Certificates;
-use super::watch::{Patience, Watches};
+use super::watch::{Timeouts, Watches};
 use crate::limits::ACCEPT_PAUSE;
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::spawn_local;
 
 /// What the connections of a worker have in common.
-pub(crate) struct Edge {
+pub(crate) struct Acceptor {
     pub(super) slots: Arc<Slots>,
     pub(super) trust: Arc<Trust>,
     pub(super) watches: Watches,
@@ -31,9 +31,9 @@ pub(crate) struct Edge {
 
 /// What a listener speaks.
 #[derive(Clone)]
-pub(crate) enum Door {
+pub(crate) enum Transport {
     /// HTTP/1.1, or HTTP/2 with prior knowledge.
-    Clear,
+    Plain,
     /// TLS, with HTTP/1.1 or HTTP/2 inside.
     Tls(Arc<Certificates>),
 }
@@ -41,10 +41,10 @@ pub(crate) enum Door {
 /// Held by every connection; the loop ends when nobody holds it any more.
 type Open = mpsc::Sender<Infallible>;
 
-impl Edge {
-    /// The edge of one worker.
-    pub(crate) fn new(slots: Arc<Slots>, trust: Arc<Trust>, patience: Patience) -> Rc<Edge> {
-        Rc::new(Edge { slots, trust, watches: Watches::new(patience), meters: Meters::new() })
+impl Acceptor {
+    /// The acceptor of one worker.
+    pub(crate) fn new(slots: Arc<Slots>, trust: Arc<Trust>, timeouts: Timeouts) -> Rc<Acceptor> {
+        Rc::new(Acceptor { slots, trust, watches: Watches::new(timeouts), meters: Meters::new() })
     }
 
     /// Accepts and serves connections until `stop` is requested and the last of them has ended. Must run in a `LocalSet`.
@@ -53,9 +53,9 @@ impl Edge {
     /// would fail requests of players that behave, and who has the most addresses would win every time. Waiting is short,
     /// because in a crowd silent connections are given less time (see [`Watches`]).
     pub(crate) async fn run<S, B>(
-        self: Rc<Edge>,
+        self: Rc<Acceptor>,
         listener: TcpListener,
-        door: Door,
+        transport: Transport,
         make_service: impl Fn(Peer) -> S + Clone + 'static,
         stop: Stop,
     ) where
@@ -65,7 +65,7 @@ impl Edge {
     {
         let (open, mut ended) = mpsc::channel(1);
         let start = |accepted: (TcpStream, SocketAddr), place: OwnedSemaphorePermit| {
-            self.start(accepted, place, &door, make_service.clone(), open.clone());
+            self.start(accepted, place, &transport, make_service.clone(), open.clone());
         };
         tokio::select! {
             () = self.accept(&listener, start) => {}
@@ -109,10 +109,10 @@ impl Edge {
     }
 
     fn start<S, B>(
-        self: &Rc<Edge>,
+        self: &Rc<Acceptor>,
         (stream, address): (TcpStream, SocketAddr),
         place: OwnedSemaphorePermit,
-        door: &Door,
+        transport: &Transport,
         make_service: impl FnOnce(Peer) -> S + 'static,
         open: Open,
     ) where
@@ -131,9 +131,9 @@ impl Edge {
         };
         // Answers are small: without this they would wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let (edge, door) = (self.clone(), door.clone());
+        let (acceptor, transport) = (self.clone(), transport.clone());
         spawn_local(async move {
-            serve(stream, address, edge, door, make_service).await;
+            serve(stream, address, acceptor, transport, make_service).await;
             drop((claim, place, open));
         });
     }

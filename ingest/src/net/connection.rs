@@ -1,9 +1,9 @@
 //! One connection from accept to end: the PROXY header, TLS, the choice between HTTP/1.1 and HTTP/2, and the requests.
 //! Its times are kept by [`Watch`], so that nothing here sets a timer.
 
-use super::accept::{Door, Edge};
-use super::line::Line;
+use super::accept::{Acceptor, Transport};
 use super::meter::Protocol;
+use super::peek_stream::PeekStream;
 use super::peer::Peer;
 use super::proxy::{self, Source};
 use super::slots::Claim;
@@ -34,8 +34,8 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) async fn serve<T, S, B>(
     stream: T,
     address: IpAddr,
-    edge: Rc<Edge>,
-    door: Door,
+    acceptor: Rc<Acceptor>,
+    transport: Transport,
     make_service: impl FnOnce(Peer) -> S,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -43,12 +43,13 @@ pub(crate) async fn serve<T, S, B>(
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let _open = edge.meters.open();
-    let watch = edge.watches.start();
-    let mut converse = pin!(converse(Line::new(stream, watch.clone()), address, &edge, door, &watch, make_service));
+    let _open = acceptor.meters.open();
+    let watch = acceptor.watches.start();
+    let mut converse =
+        pin!(converse(PeekStream::new(stream, watch.clone()), address, &acceptor, transport, &watch, make_service));
     poll_fn(|context| {
-        if let Some(late) = watch.attend(context) {
-            edge.meters.closed(late);
+        if let Some(phase) = watch.attend(context) {
+            acceptor.meters.timed_out(phase);
             return Poll::Ready(());
         }
         // How a connection ends is the peer's business; what matters of it is in the answers.
@@ -59,10 +60,10 @@ pub(crate) async fn serve<T, S, B>(
 
 /// `None` is an end before the first request.
 async fn converse<T, S, B>(
-    mut line: Line<T>,
+    mut stream: PeekStream<T>,
     address: IpAddr,
-    edge: &Edge,
-    door: Door,
+    acceptor: &Acceptor,
+    transport: Transport,
     watch: &Rc<Watch>,
     make_service: impl FnOnce(Peer) -> S,
 ) -> Option<()>
@@ -72,20 +73,20 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (address, _claim) = announced(&mut line, address, edge).await?;
-    let service = make_service(Peer::new(address, &edge.trust));
-    match door {
-        Door::Clear => {
-            let http2 = begins_with_preface(&mut line).await?;
+    let (address, _claim) = announced(&mut stream, address, acceptor).await?;
+    let service = make_service(Peer::new(address, &acceptor.trust));
+    match transport {
+        Transport::Plain => {
+            let http2 = begins_with_preface(&mut stream).await?;
             watch.opened(http2);
-            speak(line, http2, edge, watch, service).await;
+            speak(stream, http2, acceptor, watch, service).await;
         }
-        Door::Tls(certificates) => {
-            let accepted = certificates.acceptor().accept(line).await;
-            let secured = accepted.inspect_err(|_| edge.meters.failed_handshake()).ok()?;
+        Transport::Tls(certificates) => {
+            let accepted = certificates.acceptor().accept(stream).await;
+            let secured = accepted.inspect_err(|_| acceptor.meters.failed_handshake()).ok()?;
             let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
             watch.opened(http2);
-            speak(secured, http2, edge, watch, service).await;
+            speak(secured, http2, acceptor, watch, service).await;
         }
     }
     Some(())
@@ -93,42 +94,42 @@ where
 
 /// The address of the client, after the header of a load balancer that announces it. Such a client has its own limit.
 async fn announced<T: AsyncRead + Unpin>(
-    line: &mut Line<T>,
+    stream: &mut PeekStream<T>,
     address: IpAddr,
-    edge: &Edge,
+    acceptor: &Acceptor,
 ) -> Option<(IpAddr, Option<Claim>)> {
-    if !edge.trust.announces(address) {
+    if !acceptor.trust.announces(address) {
         return Some((address, None));
     }
-    match proxy::read_header(line).await {
+    match proxy::read_header(stream).await {
         Ok(Source::Balancer) => Some((address, None)),
-        Ok(Source::Client(client)) if edge.trust.forwards(client) => Some((client, None)),
-        Ok(Source::Client(client)) => match edge.slots.claim(client) {
+        Ok(Source::Client(client)) if acceptor.trust.forwards(client) => Some((client, None)),
+        Ok(Source::Client(client)) => match acceptor.slots.claim(client) {
             Some(claim) => Some((client, Some(claim))),
             None => {
-                edge.meters.too_many_of_one_address();
+                acceptor.meters.too_many_of_one_address();
                 None
             }
         },
         Err(_) => {
-            edge.meters.bad_proxy_header();
+            acceptor.meters.bad_proxy_header();
             None
         }
     }
 }
 
-/// Whether the client speaks HTTP/2 without having asked. What was read for it stays on the line.
-async fn begins_with_preface<T: AsyncRead + Unpin>(line: &mut Line<T>) -> Option<bool> {
+/// Whether the client speaks HTTP/2 without having asked. What was read for it stays in the stream.
+async fn begins_with_preface<T: AsyncRead + Unpin>(stream: &mut PeekStream<T>) -> Option<bool> {
     loop {
-        let early = line.early();
+        let early = stream.early();
         if early.len() >= HTTP2_PREFACE.len() || !HTTP2_PREFACE.starts_with(early) {
             return Some(early.starts_with(HTTP2_PREFACE));
         }
-        line.read_early().await.ok().filter(|bytes| *bytes > 0)?;
+        stream.read_early().await.ok().filter(|bytes| *bytes > 0)?;
     }
 }
 
-async fn speak<S, B, T>(io: T, http2: bool, edge: &Edge, watch: &Rc<Watch>, service: S)
+async fn speak<S, B, T>(io: T, http2: bool, acceptor: &Acceptor, watch: &Rc<Watch>, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
     B: Body + 'static,
@@ -146,11 +147,11 @@ where
         }
     });
     if http2 {
-        edge.meters.speaks(Protocol::Http2);
+        acceptor.meters.speaks(Protocol::Http2);
         let connection = http2_builder().serve_connection(io, service);
         drive(connection, watch, http2::Connection::graceful_shutdown).await;
     } else {
-        edge.meters.speaks(Protocol::Http1);
+        acceptor.meters.speaks(Protocol::Http1);
         let connection = http1_builder().keep_alive(!watch.is_finishing()).serve_connection(io, service);
         drive(connection, watch, http1::Connection::graceful_shutdown).await;
     }

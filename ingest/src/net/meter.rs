@@ -1,6 +1,6 @@
-//! The metrics of the edge, each declared once. No label says who is at the other end.
+//! The metrics of connections and certificates, each declared once. No label says who is at the other end.
 
-use super::watch::Late;
+use super::watch::TimedOut;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
 const OPEN: &str = "watchbeat_ingest_connections";
@@ -80,8 +80,8 @@ impl Meters {
     }
 
     #[allow(clippy::unused_self)] // one owner of all counters
-    pub(super) fn closed(&self, late: Late) {
-        counter!(LATE, "phase" => late.as_str()).increment(1);
+    pub(super) fn timed_out(&self, phase: TimedOut) {
+        counter!(LATE, "phase" => phase.as_str()).increment(1);
     }
 }
 

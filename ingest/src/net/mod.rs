@@ -4,16 +4,16 @@
 mod accept;
 mod connection;
 mod forwarded;
-mod line;
 mod listeners;
 mod meter;
+mod peek_stream;
 mod peer;
 mod proxy;
 mod slots;
 mod tls;
 mod watch;
 
-pub(crate) use accept::{Door, Edge};
+pub(crate) use accept::{Acceptor, Transport};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use connection::serve;
 pub(crate) use listeners::listeners;
@@ -21,7 +21,7 @@ pub(crate) use meter::describe;
 pub(crate) use peer::{Peer, Trust};
 pub(crate) use slots::{Slots, household};
 pub(crate) use tls::Certificates;
-pub(crate) use watch::Patience;
+pub(crate) use watch::Timeouts;
 
 #[cfg(test)]
 mod tests;

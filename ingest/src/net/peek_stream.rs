@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// One connection, below TLS.
-pub(super) struct Line<T> {
+pub(super) struct PeekStream<T> {
     early: BytesMut,
     stream: T,
     watch: Rc<Watch>,
@@ -18,9 +18,9 @@ pub(super) struct Line<T> {
 /// What is read ahead at a time: most requests are smaller.
 const EARLY_BYTES: usize = 1024;
 
-impl<T: AsyncRead + Unpin> Line<T> {
-    pub(super) fn new(stream: T, watch: Rc<Watch>) -> Line<T> {
-        Line { early: BytesMut::new(), stream, watch }
+impl<T: AsyncRead + Unpin> PeekStream<T> {
+    pub(super) fn new(stream: T, watch: Rc<Watch>) -> PeekStream<T> {
+        PeekStream { early: BytesMut::new(), stream, watch }
     }
 
     /// What was read early and not consumed.
@@ -40,25 +40,25 @@ impl<T: AsyncRead + Unpin> Line<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for PeekStream<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let line = self.get_mut();
-        if !line.early.is_empty() {
-            let bytes = line.early.len().min(into.remaining());
-            into.put_slice(&line.early[..bytes]);
-            line.early.advance(bytes);
-            if line.early.is_empty() {
-                line.early = BytesMut::new(); // a connection may live for hours: give the buffer back
+        let this = self.get_mut();
+        if !this.early.is_empty() {
+            let bytes = this.early.len().min(into.remaining());
+            into.put_slice(&this.early[..bytes]);
+            this.early.advance(bytes);
+            if this.early.is_empty() {
+                this.early = BytesMut::new(); // a connection may live for hours: give the buffer back
             }
             return Poll::Ready(Ok(()));
         }
-        ready!(Pin::new(&mut line.stream).poll_read(context, into))?;
-        line.watch.heard();
+        ready!(Pin::new(&mut this.stream).poll_read(context, into))?;
+        this.watch.heard();
         Poll::Ready(Ok(()))
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for PeekStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

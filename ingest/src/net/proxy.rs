@@ -1,6 +1,6 @@
 //! The header of the PROXY protocol, versions 1 and 2, that a load balancer puts before everything else.
 
-use super::line::Line;
+use super::peek_stream::PeekStream;
 use crate::limits::MAX_PROXY_HEADER_BYTES;
 use ppp::{v1, v2};
 use std::io;
@@ -25,15 +25,15 @@ pub(super) enum HeaderError {
     Malformed,
 }
 
-/// Takes the header off the line.
-pub(super) async fn read_header<T: AsyncRead + Unpin>(line: &mut Line<T>) -> Result<Source, HeaderError> {
+/// Takes the header off the stream.
+pub(super) async fn read_header<T: AsyncRead + Unpin>(stream: &mut PeekStream<T>) -> Result<Source, HeaderError> {
     loop {
-        if let Some(length) = header_bytes(line.early())? {
-            let source = source(&line.early()[..length])?;
-            line.consume(length);
+        if let Some(length) = header_bytes(stream.early())? {
+            let source = source(&stream.early()[..length])?;
+            stream.consume(length);
             return Ok(source);
         }
-        if line.read_early().await? == 0 {
+        if stream.read_early().await? == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }

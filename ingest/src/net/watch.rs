@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 /// How long a client is waited for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// From the accept: PROXY header, TLS handshake, first byte of the first request.
     pub(crate) opening: Duration,
     /// From the first byte of a request to the last of its head.
@@ -24,26 +24,26 @@ pub(crate) struct Patience {
     pub(crate) finishing: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { opening: OPENING_TIMEOUT, head: HEAD_TIMEOUT, idle: IDLE_TIMEOUT, finishing: DRAIN_TIMEOUT }
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts { opening: OPENING_TIMEOUT, head: HEAD_TIMEOUT, idle: IDLE_TIMEOUT, finishing: DRAIN_TIMEOUT }
     }
 }
 
 /// What a connection is doing that has a limit; answering has its limits in the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Late {
+pub(super) enum TimedOut {
     Opening,
     Head,
     Finishing,
 }
 
-impl Late {
+impl TimedOut {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Late::Opening => "opening",
-            Late::Head => "head",
-            Late::Finishing => "finishing",
+            TimedOut::Opening => "opening",
+            TimedOut::Head => "head",
+            TimedOut::Finishing => "finishing",
         }
     }
 }
@@ -58,7 +58,7 @@ pub(super) struct Watch {
     answering: Cell<u32>,
     multiplexed: Cell<bool>,
     finishing: Cell<bool>,
-    late: Cell<Option<Late>>,
+    timed_out: Cell<Option<TimedOut>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -101,12 +101,12 @@ impl Watch {
     }
 
     /// Makes the task of the context the one to wake; tells what the connection is to be closed for.
-    pub(super) fn attend(&self, context: &Context<'_>) -> Option<Late> {
+    pub(super) fn attend(&self, context: &Context<'_>) -> Option<TimedOut> {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
         }
-        self.late.get()
+        self.timed_out.get()
     }
 
     fn enter(&self, phase: Phase) {
@@ -126,8 +126,8 @@ impl Watch {
         self.wake();
     }
 
-    fn close(&self, late: Late) {
-        self.late.set(Some(late));
+    fn close(&self, phase: TimedOut) {
+        self.timed_out.set(Some(phase));
         self.wake();
     }
 
@@ -137,10 +137,10 @@ impl Watch {
         let finishing = self.finishing.get();
         match self.phase.get() {
             Phase::Answering => {}
-            _ if finishing && took > limits.finishing => self.close(Late::Finishing),
+            _ if finishing && took > limits.finishing => self.close(TimedOut::Finishing),
             _ if finishing => {}
-            Phase::Opening if took > limits.opening => self.close(Late::Opening),
-            Phase::Head if took > limits.head => self.close(Late::Head),
+            Phase::Opening if took > limits.opening => self.close(TimedOut::Opening),
+            Phase::Head if took > limits.head => self.close(TimedOut::Head),
             Phase::Idle if took > limits.idle => self.finish(),
             _ => {}
         }
@@ -157,7 +157,7 @@ impl Drop for Answering {
     }
 }
 
-/// [`Patience`] in ticks.
+/// [`Timeouts`] in ticks.
 #[derive(Clone, Copy)]
 struct Ticks {
     opening: u32,
@@ -179,8 +179,8 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    pub(super) fn new(patience: Patience) -> Watches {
-        let Patience { opening, head, idle, finishing } = patience;
+    pub(super) fn new(timeouts: Timeouts) -> Watches {
+        let Timeouts { opening, head, idle, finishing } = timeouts;
         let shortest = opening.min(head).min(idle).min(finishing);
         let tick = (shortest / 8).clamp(Duration::from_millis(5), Duration::from_millis(500));
         let ticks = |time: Duration| time.div_duration_f64(tick).ceil() as u32;
@@ -205,7 +205,7 @@ impl Watches {
             answering: Cell::new(0),
             multiplexed: Cell::new(false),
             finishing: Cell::new(self.draining.get()),
-            late: Cell::new(None),
+            timed_out: Cell::new(None),
             waker: RefCell::new(None),
         });
         self.all.borrow_mut().push(Rc::downgrade(&watch));
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn who_begins_after_the_drain_is_asked_to_finish_too() {
-        let watches = Watches::new(Patience::default());
+        let watches = Watches::new(Timeouts::default());
         let before = watches.start();
         assert!(!before.is_finishing());
         watches.drain();

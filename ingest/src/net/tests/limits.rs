@@ -5,9 +5,9 @@ use super::*;
 const SHORT: Duration = Duration::from_millis(200);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-fn impatient(change: impl FnOnce(&mut Patience)) -> Worker {
+fn impatient(change: impl FnOnce(&mut Timeouts)) -> Worker {
     let mut setup = Setup::default();
-    change(&mut setup.patience);
+    change(&mut setup.timeouts);
     setup.start()
 }
 
@@ -22,13 +22,13 @@ fn check_closed(stream: &mut TcpStream) -> String {
 
 #[test]
 fn who_says_nothing_is_closed() {
-    let worker = impatient(|patience| patience.opening = SHORT);
+    let worker = impatient(|timeouts| timeouts.opening = SHORT);
     assert_eq!(check_closed(&mut worker.connect()), "");
 }
 
 #[test]
 fn a_head_must_be_complete_in_time_however_it_trickles() {
-    let worker = impatient(|patience| patience.head = SHORT);
+    let worker = impatient(|timeouts| timeouts.head = SHORT);
     let mut stream = worker.connect();
     stream.set_nodelay(true).unwrap();
     let start = Instant::now();
@@ -45,7 +45,7 @@ fn a_head_must_be_complete_in_time_however_it_trickles() {
 
 #[test]
 fn a_second_head_has_the_same_limit() {
-    let worker = impatient(|patience| patience.head = SHORT);
+    let worker = impatient(|timeouts| timeouts.head = SHORT);
     let mut stream = worker.connect();
     stream.write_all(GET).unwrap();
     until(&mut stream, ";");
@@ -55,7 +55,7 @@ fn a_second_head_has_the_same_limit() {
 
 #[test]
 fn idle_connections_end_and_busy_ones_do_not() {
-    let worker = impatient(|patience| patience.idle = SHORT);
+    let worker = impatient(|timeouts| timeouts.idle = SHORT);
     let mut busy = worker.connect();
     busy.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let mut idle = worker.connect();
@@ -73,8 +73,8 @@ fn idle_connections_end_and_busy_ones_do_not() {
 #[test]
 fn a_handshake_has_its_limit_too() {
     let folder = tempfile::tempdir().unwrap();
-    let mut setup = Setup { door: tls::door(&folder, "a.test").0, ..Setup::default() };
-    setup.patience.opening = SHORT;
+    let mut setup = Setup { transport: tls::transport(&folder, "a.test").0, ..Setup::default() };
+    setup.timeouts.opening = SHORT;
     let worker = setup.start();
     let mut stream = worker.connect();
     stream.write_all(&[0x16, 3, 1, 1]).unwrap();
@@ -114,8 +114,8 @@ fn beyond_all_places_newcomers_wait() {
 #[test]
 fn in_a_crowd_silence_is_cut_short() {
     let mut setup = Setup { slots: Slots::new(16, 100), ..Setup::default() };
-    setup.patience.opening = DEADLINE * 2;
-    setup.patience.idle = SHORT; // a short tick
+    setup.timeouts.opening = DEADLINE * 2;
+    setup.timeouts.idle = SHORT; // a short tick
     let worker = setup.start();
     let mut silent: Vec<_> = (0..16).map(|_| worker.connect()).collect();
     let start = Instant::now();

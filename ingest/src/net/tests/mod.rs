@@ -1,4 +1,4 @@
-//! The edge on real sockets. Each test has a worker of its own that answers every request with who sent it and how much.
+//! Acceptors on real sockets. Each test has a worker of its own that answers every request with who sent it and how much.
 #![allow(clippy::unwrap_used)]
 
 mod http;
@@ -7,7 +7,7 @@ mod limits;
 mod tls;
 mod trust;
 
-use super::{Door, Edge, Patience, Peer, Slots, Trust, listeners};
+use super::{Acceptor, Peer, Slots, Timeouts, Transport, Trust, listeners};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -37,14 +37,14 @@ struct Worker {
 struct Setup {
     slots: Arc<Slots>,
     trust: Trust,
-    patience: Patience,
-    door: Door,
+    timeouts: Timeouts,
+    transport: Transport,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        let patience = Patience { opening: DEADLINE, head: DEADLINE, idle: DEADLINE, finishing: DEADLINE };
-        Setup { slots: Slots::new(1_000, 100), trust: Trust::default(), patience, door: Door::Clear }
+        let timeouts = Timeouts { opening: DEADLINE, head: DEADLINE, idle: DEADLINE, finishing: DEADLINE };
+        Setup { slots: Slots::new(1_000, 100), trust: Trust::default(), timeouts, transport: Transport::Plain }
     }
 }
 
@@ -57,13 +57,13 @@ impl Setup {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async move {
-                let edge = Edge::new(self.slots, Arc::new(self.trust), self.patience);
+                let acceptor = Acceptor::new(self.slots, Arc::new(self.trust), self.timeouts);
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let make_service = move |peer: Peer| {
                     let held = held.clone();
                     service_fn(move |request| answer(request, peer.clone(), held.clone()))
                 };
-                edge.run(listener, self.door, make_service, stopping).await;
+                acceptor.run(listener, self.transport, make_service, stopping).await;
             });
         });
         Worker { address, slots, stop, thread: Some(thread), release }

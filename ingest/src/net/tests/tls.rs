@@ -20,9 +20,9 @@ fn write(folder: &Path, name: &str) -> CertificateDer<'static> {
     made.cert.der().clone()
 }
 
-pub(super) fn door(folder: &TempDir, name: &str) -> (Door, CertificateDer<'static>) {
+pub(super) fn transport(folder: &TempDir, name: &str) -> (Transport, CertificateDer<'static>) {
     let certificate = write(folder.path(), name);
-    (Door::Tls(load(folder.path()).unwrap()), certificate)
+    (Transport::Tls(load(folder.path()).unwrap()), certificate)
 }
 
 fn load(folder: &Path) -> Result<Arc<Certificates>, TlsError> {
@@ -58,8 +58,8 @@ fn request() -> Request<Full<Bytes>> {
 #[tokio::test]
 async fn both_protocols_are_spoken_in_tls() {
     let folder = tempfile::tempdir().unwrap();
-    let (door, certificate) = door(&folder, "a.test");
-    let worker = Setup { door, ..Setup::default() }.start();
+    let (transport, certificate) = transport(&folder, "a.test");
+    let worker = Setup { transport, ..Setup::default() }.start();
     let stream =
         Client::new(std::slice::from_ref(&certificate), "a.test", "http/1.1").connect(worker.address).await.unwrap();
     let (mut client, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -81,8 +81,8 @@ async fn both_protocols_are_spoken_in_tls() {
 #[tokio::test]
 async fn a_session_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
-    let (door, certificate) = door(&folder, "a.test");
-    let worker = Setup { door, ..Setup::default() }.start();
+    let (transport, certificate) = transport(&folder, "a.test");
+    let worker = Setup { transport, ..Setup::default() }.start();
     let client = Client::new(&[certificate], "a.test", "http/1.1");
     for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
         let stream = client.connect(worker.address).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_new_certificate_is_taken_up_under_load_and_a_broken_one_is_not() {
         let (certificates, stop) = (certificates.clone(), stop.clone());
         tokio::spawn(async move { certificates.keep_current(Duration::from_millis(20), stop).await })
     };
-    let worker = Setup { door: Door::Tls(certificates), ..Setup::default() }.start();
+    let worker = Setup { transport: Transport::Tls(certificates), ..Setup::default() }.start();
     // Load: connections come and go, and each must be answered, by whichever certificate.
     let (over, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let load = {
