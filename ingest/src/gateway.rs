@@ -134,8 +134,7 @@ impl Gateway {
         format: Option<Format>,
         sample: Option<&Sample>,
     ) -> Result<Judged, Problem> {
-        let slow_down = |retry_after_s| Problem::retry(Fault::RateExceeded, retry_after_s);
-        grant.take(0, clock::now_ms()).map_err(slow_down)?;
+        grant.take(0, clock::now_ms())?;
         let form = if format.is_some() { Form::foreign(&head.headers) } else { Form::of(&head.headers) }?;
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Fault::BodyTooLarge.into());
@@ -153,7 +152,7 @@ impl Gateway {
             Some(format) => Reports::Foreign(format.reports(&bytes, head.uri.query())?),
         };
         let received_at = clock::now_ms();
-        grant.take(reports.len(), received_at).map_err(slow_down)?;
+        grant.take(reports.len(), received_at)?;
         let peppers = self.shared.peppers.as_ref().map(PepperFile::current);
         let route = Route {
             user_id: user_id.as_deref(),
@@ -171,7 +170,7 @@ impl Gateway {
             });
         }
         if let Some(rates) = &grant.user_rates {
-            verdict.users.iter().try_for_each(|(user, reports)| rates.take(user, *reports)).map_err(slow_down)?;
+            verdict.users.iter().try_for_each(|(user, reports)| rates.take(user, *reports))?;
         }
         Ok(Judged { verdict, site: grant.site.clone(), format })
     }
@@ -180,10 +179,8 @@ impl Gateway {
     fn permit(&self, head: &Parts, peer: &Peer, sample: Option<&Sample>) -> Result<Permit, Problem> {
         let key = access::key(&head.headers, head.uri.query());
         let Some(permit) = self.shared.keys.permit(key.as_deref(), clock::now_ms) else {
-            return Err(match self.shared.guesses.take(peer.client(&head.headers)) {
-                Ok(()) => Fault::UnknownKey.into(),
-                Err(retry_after_s) => Problem::retry(Fault::RateExceeded, retry_after_s),
-            });
+            self.shared.guesses.take(peer.client(&head.headers))?;
+            return Err(Fault::UnknownKey.into());
         };
         if let Some(sample) = sample {
             sample.site.get_or_init(|| permit.grant.site.clone());

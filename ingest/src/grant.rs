@@ -2,7 +2,7 @@
 
 use crate::limits::{MAX_BODIES_IN_FLIGHT_BYTES, SITE_SHARE};
 use crate::meter;
-use crate::rate::{Bucket, UserRates};
+use crate::rate::{Bucket, Exhausted, UserRates};
 use metrics::Counter;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,9 +53,9 @@ impl Grant {
         self.allowed_origins.as_ref().is_none_or(|allowed| allowed.iter().any(|allowed| allowed == origin))
     }
 
-    /// Takes reports off the key's rate, or says after how many seconds to try again. None at all asks whether there is
+    /// Takes reports off the key's rate. None at all asks whether there is
     /// anything left: a noisy sender is refused at the cost of a head.
-    pub(crate) fn take(&self, reports: usize, now_ms: i64) -> Result<(), u64> {
+    pub(crate) fn take(&self, reports: usize, now_ms: i64) -> Result<(), Exhausted> {
         match &self.rate {
             None => Ok(()),
             Some(bucket) => bucket.lock().unwrap_or_else(PoisonError::into_inner).take(reports, now_ms),

@@ -1,6 +1,7 @@
 //! What can be wrong with a whole request: one code each, its status, and a sentence for the sender. What can be wrong
 //! with a single report is in [`playback::rejection`].
 
+use crate::rate::Exhausted;
 use hyper::StatusCode;
 use std::borrow::Cow;
 
@@ -28,6 +29,12 @@ impl Problem {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Problem {
         Problem { fault, detail: Cow::Borrowed(fault.meaning()), retry_after_s: None }
+    }
+}
+
+impl From<Exhausted> for Problem {
+    fn from(Exhausted { retry_after_s }: Exhausted) -> Problem {
+        Problem::retry(Fault::RateExceeded, retry_after_s)
     }
 }
 

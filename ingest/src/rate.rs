@@ -9,6 +9,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+/// A bucket that holds nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exhausted {
+    /// Seconds until it holds something again.
+    pub(crate) retry_after_s: u64,
+}
+
 /// A bucket for each user who sent lately, by a hash of the user's id that nobody outside can foresee.
 pub(crate) struct UserRates {
     reports_per_second: u32,
@@ -29,16 +36,16 @@ impl UserRates {
         self.reports_per_second
     }
 
-    /// Takes reports of a user, or says after how many seconds to try again. A body with more than a whole bucket counts
+    /// Takes reports of a user, if there are any. A body with more than a whole bucket counts
     /// for a bucket, so that it is slowed down and not refused for ever.
-    pub(crate) fn take(&self, user_id: &str, reports: u32) -> Result<(), u64> {
+    pub(crate) fn take(&self, user_id: &str, reports: u32) -> Result<(), Exhausted> {
         let Some(reports) = NonZeroU32::new(reports) else { return Ok(()) };
         if self.limiter.len() >= MAX_RATED_USERS {
             self.limiter.retain_recent(); // a bucket that is full again is as good as none
         }
         let user = self.hasher.hash_one(user_id);
         match self.limiter.check_key_n(&user, reports.min(self.burst)) {
-            Ok(Err(not_until)) => Err(seconds_until(not_until)),
+            Ok(Err(not_until)) => Err(not_until.into()),
             Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
@@ -60,17 +67,20 @@ impl Guesses {
         Guesses(RateLimiter::keyed(Quota::per_second(NonZeroU32::MIN).allow_burst(KEY_GUESSES)))
     }
 
-    /// Counts a guess, or says after how many seconds to try again.
-    pub(crate) fn take(&self, client: IpAddr) -> Result<(), u64> {
+    /// Counts a guess.
+    pub(crate) fn take(&self, client: IpAddr) -> Result<(), Exhausted> {
         if self.0.len() >= MAX_RATED_USERS {
             self.0.retain_recent();
         }
-        self.0.check_key(&household(client)).map_err(seconds_until)
+        self.0.check_key(&household(client)).map_err(Exhausted::from)
     }
 }
 
-fn seconds_until(not_until: NotUntil<<DefaultClock as Clock>::Instant>) -> u64 {
-    not_until.wait_time_from(DefaultClock::default().now()).as_secs_f64().ceil().max(1.0) as u64
+impl From<NotUntil<<DefaultClock as Clock>::Instant>> for Exhausted {
+    fn from(not_until: NotUntil<<DefaultClock as Clock>::Instant>) -> Exhausted {
+        let wait = not_until.wait_time_from(DefaultClock::default().now());
+        Exhausted { retry_after_s: wait.as_secs_f64().ceil().max(1.0) as u64 }
+    }
 }
 
 /// A token bucket in thousandths of a report. It holds two seconds of its rate; a request may overdraw it once, so that
@@ -91,7 +101,7 @@ impl Bucket {
         self.reports_per_second
     }
 
-    pub(crate) fn take(&mut self, reports: usize, now_ms: i64) -> Result<(), u64> {
+    pub(crate) fn take(&mut self, reports: usize, now_ms: i64) -> Result<(), Exhausted> {
         // A clock that was set back fills nothing and takes nothing; an hour fills any bucket.
         let elapsed_ms = (now_ms - self.filled_at).clamp(0, 3_600_000);
         self.filled_at = now_ms;
@@ -99,7 +109,8 @@ impl Bucket {
         self.thousandths = (self.thousandths + elapsed_ms * self.reports_per_second).min(most);
         if self.thousandths <= 0 {
             let missing = 1 - self.thousandths;
-            return Err((missing as u64).div_ceil(self.reports_per_second as u64 * 1_000));
+            let retry_after_s = (missing as u64).div_ceil(self.reports_per_second as u64 * 1_000);
+            return Err(Exhausted { retry_after_s });
         }
         self.thousandths -= reports as i64 * 1_000;
         Ok(())
@@ -120,11 +131,11 @@ mod tests {
     fn a_bucket_refuses_when_it_is_used_up_and_fills_again() {
         let mut bucket = Bucket::new(10);
         assert_eq!(bucket.take(20, 1_000_000), Ok(()));
-        assert_eq!(bucket.take(0, 1_000_000), Err(1));
-        assert_eq!(bucket.take(1, 1_000_000), Err(1));
+        assert_eq!(bucket.take(0, 1_000_000), Err(Exhausted { retry_after_s: 1 }));
+        assert_eq!(bucket.take(1, 1_000_000), Err(Exhausted { retry_after_s: 1 }));
         assert_eq!(bucket.take(1, 1_000_100), Ok(()));
         assert_eq!(bucket.take(500, 1_000_200), Ok(()), "a large body overdraws once");
-        assert_eq!(bucket.take(1, 1_000_200), Err(50));
+        assert_eq!(bucket.take(1, 1_000_200), Err(Exhausted { retry_after_s: 50 }));
         assert_eq!(bucket.take(1, 1_050_300), Ok(()));
     }
 
@@ -144,7 +155,7 @@ mod tests {
     fn each_user_has_a_bucket() {
         let rates = UserRates::new(1);
         assert_eq!(rates.take("a", 10_000), Ok(()), "a large body counts for a bucket");
-        assert!(rates.take("a", 1).is_err_and(|seconds| (1..=60).contains(&seconds)));
+        assert!(rates.take("a", 1).is_err_and(|exhausted| (1..=60).contains(&exhausted.retry_after_s)));
         assert_eq!(rates.take("b", 1), Ok(()));
     }
 }
