@@ -84,6 +84,7 @@ impl Sink {
     }
 
     fn run(&mut self) -> Result<(), SinkError> {
+        self.reach_database()?;
         while !self.stop.is_requested() {
             let mut taken = Ok(());
             let state = &mut self.state;
@@ -112,6 +113,16 @@ impl Sink {
         }
         self.write()?;
         self.settle().map(drop)
+    }
+
+    /// Waits until the tables can be read, before any partition comes: a sink in reserve has none, and is ready all the same.
+    fn reach_database(&self) -> Result<(), SinkError> {
+        let pipeline = &self.state.settings.pipeline;
+        let reading = persistently("reaching the database", &self.database, &self.stop, async || {
+            progress::read(&self.pool, pipeline, &[]).await
+        });
+        self.runtime.block_on(reading)?;
+        Ok(())
     }
 
     /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that

@@ -66,12 +66,18 @@ impl Bed {
 
     /// Starts a sink.
     fn start(&self, flush_rows: usize, patience: Duration) -> Running {
+        let (mut sink, _, stop) = self.open(flush_rows, patience);
+        Running { stop, thread: std::thread::spawn(move || sink.run()) }
+    }
+
+    /// A sink that has not begun, and what it says of itself.
+    fn open(&self, flush_rows: usize, patience: Duration) -> (Sink, Readiness, Stop) {
         let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
         let settings = Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows };
         let (pool, runtime, stop) = (self.database.pool(2), Handle::current(), Stop::new());
-        let log = self.log.clone();
-        let mut sink = Sink::open(log, pool, settings, runtime, &Readiness::new(), stop.clone(), patience).unwrap();
-        Running { stop, thread: std::thread::spawn(move || sink.run()) }
+        let (log, readiness) = (self.log.clone(), Readiness::new());
+        let sink = Sink::open(log, pool, settings, runtime, &readiness, stop.clone(), patience).unwrap();
+        (sink, readiness, stop)
     }
 
     /// Waits until all epochs are in the tables, each once, and ends the sink.
@@ -173,6 +179,15 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
     bed.finish(running).await;
     let first = bed.client.query("select epochs from moved order by at", &[]).await.unwrap();
     assert_eq!(first[0].get::<_, i64>(0), WRITTEN.cast_signed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_without_partitions_has_a_database_that_is_ready() {
+    let bed = Bed::new(&[]).await;
+    let (sink, readiness, _) = bed.open(1, DEADLINE);
+    assert_eq!(readiness.reasons()[0], ("sink_database", Some("starting".to_owned())));
+    tokio::task::spawn_blocking(move || sink.reach_database()).await.unwrap().unwrap();
+    assert_eq!(readiness.reasons()[0], ("sink_database", None));
 }
 
 #[test]
