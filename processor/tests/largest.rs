@@ -52,6 +52,16 @@ fn of_much_content(random: &mut Random) -> Record {
     Record { site: "s".into(), device: "d".into(), user_id, session_id, video_id, rate_thousandths: 4_000, ..played }
 }
 
+/// The same of one viewer and not many titles, under the longest names: each is in the message once, and in very many rows.
+fn of_much_content_under_long_names(random: &mut Random) -> Record {
+    let [site, title] = [("s", 64), ("t", 124)].map(|(letter, characters)| letter.repeat(characters));
+    let video_id = format!("{title}{:04}", random.below(500));
+    let (seq, from_ms) = (random.below(1_000_000) as u32, random.below(17_000) as u32 * 10_000 + 9_999);
+    let played =
+        Record { from_ms: Some(from_ms), position_ms: from_ms + 528_000, seq, video_id, ..of_much_content(random) };
+    Record { site, user_id: "u".into(), session_id: "s".into(), ..played }
+}
+
 /// An impression of a line that nobody else saw.
 fn of_ads(random: &mut Random) -> Record {
     let ad = RecordAd {
@@ -145,8 +155,12 @@ fn rows(message: &Partial, name: &str) -> u64 {
 async fn the_message_of_an_epoch_of_the_longest_texts_or_the_most_play_fits_the_topic() {
     type Make = fn(&mut Random) -> Record;
     // Each beside a table that must have so many rows of every record, or else it would not be the largest.
-    let kinds: [(Make, &str, u64); 3] =
-        [(of_many_texts, "watch_segments", 1), (of_much_content, "video_retention", 48), (of_ads, "ad_reach", 1)];
+    let kinds: [(Make, &str, u64); 4] = [
+        (of_many_texts, "watch_segments", 1),
+        (of_much_content, "video_retention", 48),
+        (of_much_content_under_long_names, "video_retention", 48),
+        (of_ads, "ad_reach", 1),
+    ];
     for (make, name, rows_of_each) in kinds {
         let (mut bed, mut random) = (Bed::new().await, Random::new(1));
         while bed.closed.is_empty() {

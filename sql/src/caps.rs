@@ -11,6 +11,12 @@ pub const DECOMPRESSED_BYTES: u64 = 16 * MESSAGE_BYTES as u64;
 /// Values of all columns of a message, at most: an epoch has 32,768 records, each of which makes some hundred values.
 pub const VALUES: u64 = 1 << 25;
 
+/// What a message's record takes on its topic beside its value, generously.
+pub const RECORD_BYTES: usize = 1 << 10;
+
+/// Bytes of one text of a message: ids have 128 characters, what a view makes of them should not have many more.
+pub const TEXT_BYTES: i64 = 1 << 16;
+
 /// An identifier in PostgreSQL keeps no more bytes than this.
 pub const IDENTIFIER_BYTES: usize = 63;
 

@@ -25,6 +25,15 @@ pub enum CodecError {
     /// A bomb, or an epoch nobody should publish.
     #[error("the partial has more than {} bytes or {} values decompressed", caps::DECOMPRESSED_BYTES, caps::VALUES)]
     TooLarge,
+    /// One the topic would not take.
+    #[error("the partial has {bytes} bytes compressed, its topic takes {}", caps::MESSAGE_BYTES)]
+    TooLong {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// A text nobody should publish: a row names it, and many rows go to the database in one statement.
+    #[error("the partial has a text of more than {} bytes", caps::TEXT_BYTES)]
+    LongText,
     /// Its texts are not what their lengths say, or hold what PostgreSQL cannot store.
     #[error("the texts of the partial do not lie where their lengths say, or hold a NUL character")]
     Texts,
@@ -96,10 +105,14 @@ impl Encoder {
         Encoder { compressor, plain: Vec::new() }
     }
 
-    /// The bytes of `partial`. It is refused if [`decode`] would refuse it: what is published stops a sink for good.
+    /// The bytes of `partial`. It is refused if its topic would refuse it, or [`decode`]: what is published stops a sink for good.
     pub fn encode(&mut self, partial: &Partial) -> Result<Vec<u8>, CodecError> {
         check(partial)?;
-        Ok(self.bytes(partial))
+        let bytes = self.bytes(partial);
+        if bytes.len() > caps::MESSAGE_BYTES as usize - caps::RECORD_BYTES {
+            return Err(CodecError::TooLong { bytes: bytes.len() });
+        }
+        Ok(bytes)
     }
 
     pub(crate) fn bytes(&mut self, partial: &Partial) -> Vec<u8> {
@@ -129,7 +142,7 @@ pub fn decode(bytes: &[u8]) -> Result<Partial, CodecError> {
     Ok(partial)
 }
 
-/// Whether `partial` keeps the rules, but for those of [`check_values`].
+/// Whether `partial` keeps the rules, but for those of [`check_values`], which a processor cannot break.
 fn check(partial: &Partial) -> Result<(), CodecError> {
     let values =
         partial.tables.iter().map(|table| u64::from(table.rows) * (2 * table.columns.len() as u64)).sum::<u64>();
@@ -145,6 +158,9 @@ fn check(partial: &Partial) -> Result<(), CodecError> {
     }
     if !partial.texts.lengths.is_whole() || partial.texts.all.as_bytes().contains(&0) {
         return Err(CodecError::Texts);
+    }
+    if partial.texts.lengths.unpack().any(|length| length > caps::TEXT_BYTES) {
+        return Err(CodecError::LongText);
     }
     for (index, table) in partial.tables.iter().enumerate() {
         let twice = partial.tables[..index].iter().any(|other| other.name == table.name);
@@ -210,45 +226,42 @@ fn check_column(column: &Column, rows: u32) -> Result<Role, TableFault> {
 
 /// Whether texts lie where their lengths say, and every number is what its column's kind lets it be.
 fn check_values(partial: &Partial) -> Result<(), CodecError> {
-    let lengths = text_lengths(&partial.texts).ok_or(CodecError::Texts)?;
-    let mut bytes = 0;
+    let texts = count_texts(&partial.texts).ok_or(CodecError::Texts)?;
     for table in &partial.tables {
-        for column in &table.columns {
-            let fault = || TableFault::Number(column.name.clone());
-            let checked = check_numbers(column, &lengths).ok_or_else(fault);
-            bytes += checked.map_err(|fault| CodecError::Table { table: table.name.clone(), fault })?;
+        if let Some(column) = table.columns.iter().find(|column| !are_of_their_kind(column, texts)) {
+            let fault = TableFault::Number(column.name.clone());
+            return Err(CodecError::Table { table: table.name.clone(), fault });
         }
     }
-    // Spelt out they go to the database.
-    if bytes > caps::DECOMPRESSED_BYTES { Err(CodecError::TooLarge) } else { Ok(()) }
+    Ok(())
 }
 
-/// Bytes of each text; `None` if there is one that does not lie within them all.
-fn text_lengths(texts: &Texts) -> Option<Vec<u64>> {
+/// How many texts there are; `None` if there is one that does not lie within them all.
+fn count_texts(texts: &Texts) -> Option<i64> {
     let mut end = 0_usize;
-    let length = |length: i64| {
-        end = end.checked_add(usize::try_from(length).ok()?)?;
-        texts.all.is_char_boundary(end).then_some(length.cast_unsigned())
+    let lies_within = |length: i64| {
+        let next = usize::try_from(length).ok().and_then(|length| end.checked_add(length));
+        next.is_some_and(|next| {
+            end = next;
+            texts.all.is_char_boundary(end)
+        })
     };
-    texts.lengths.unpack().map(length).collect()
+    texts.lengths.unpack().all(lies_within).then_some(texts.lengths.count.into())
 }
 
-/// Bytes of a column's texts, each as often as a row names it; `None` if a number is none of a text, or no truth value.
-fn check_numbers(column: &Column, lengths: &[u64]) -> Option<u64> {
+/// Whether each number of a column is one of so many texts, or a truth value, if it should be.
+fn are_of_their_kind(column: &Column, texts: i64) -> bool {
     let are_truths = |numbers: &Numbers| numbers.unpack().all(|number| matches!(number, 0 | 1));
-    if !column.nulls.as_ref().is_none_or(are_truths) {
-        return None;
-    }
-    let length = |number: i64| lengths.get(usize::try_from(number).ok()?).copied();
-    match (column.kind(), &column.nulls) {
-        (Kind::Integer | Kind::Timestamp, _) => Some(0),
-        (Kind::Boolean, _) => are_truths(&column.values).then_some(0),
-        (Kind::Text, None) => column.values.unpack().map(length).sum(),
-        (Kind::Text, Some(nulls)) => {
-            let values = column.values.unpack().zip(nulls.unpack());
-            values.map(|(number, null)| if null == 1 { Some(0) } else { length(number) }).sum()
+    let is_text = |number: i64| (0..texts).contains(&number);
+    column.nulls.as_ref().is_none_or(are_truths)
+        && match (column.kind(), &column.nulls) {
+            (Kind::Integer | Kind::Timestamp, _) => true,
+            (Kind::Boolean, _) => are_truths(&column.values),
+            (Kind::Text, None) => column.values.unpack().all(is_text),
+            (Kind::Text, Some(nulls)) => {
+                column.values.unpack().zip(nulls.unpack()).all(|(number, null)| null == 1 || is_text(number))
+            }
         }
-    }
 }
 
 /// Lower-case letters, digits and underscores: needs no quotes, and cannot be anything but a name.

@@ -64,6 +64,7 @@ fn what_breaks_a_rule_is_refused() {
         ("more than", |p| p.tables[0].rows = u32::MAX),
         ("does not suit", |p| p.tables[0].columns[2].role = Role::Sum as i32),
         ("NUL character", |p| p.tables[0].columns[0].texts[0] = "a\0".into()),
+        ("a text of more than 65536 bytes", |p| p.tables[0].columns[0].texts[0] = "a".repeat(65_537)),
         ("counted on", |p| {
             p.tables[0].columns.push(Column::booleans("op", Role::Op, vec![true, false]));
         }),
@@ -74,6 +75,22 @@ fn what_breaks_a_rule_is_refused() {
         let message = decode(&broken.encode()).unwrap_err().to_string();
         assert!(message.contains(expected), "expected {expected:?} in {message:?}");
     }
+}
+
+#[test]
+fn what_the_topic_would_not_take_is_not_encoded() {
+    let mut state = 1_u64;
+    let mut by_chance = || {
+        // Knuth's MMIX generator: no zstd makes less of it.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.cast_signed()
+    };
+    let mut large = partial();
+    large.tables[0].rows = (caps::MESSAGE_BYTES / 8) + 1;
+    let numbers = (0..large.tables[0].rows).map(|_| by_chance()).collect();
+    large.tables[0].columns = vec![Column::integers("number", Role::Key, Kind::Integer, numbers)];
+    let refused = Encoder::new().encode(&large.pack()).unwrap_err();
+    assert!(matches!(refused, CodecError::TooLong { bytes } if bytes > caps::MESSAGE_BYTES as usize), "{refused}");
 }
 
 #[test]
