@@ -4,6 +4,7 @@
 //! State is a pure function of the records, their log times and [`Parameters`]; so are the facts, however the log
 //! is cut. Nothing here reads a clock: time is what [`Kernel::advance`] was told.
 
+mod held;
 mod id;
 mod impressions;
 mod list;
@@ -24,7 +25,7 @@ use std::hint::black_box;
 use user::{Owner, Users};
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 6;
+pub const KERNEL_VERSION: u32 = 7;
 
 /// Records to be [anticipated](Kernel::anticipate) at a time: enough to keep memory busy, and few enough for the nearest cache.
 pub const READ_AHEAD: usize = 32;
@@ -195,7 +196,9 @@ impl Kernel {
             && let Some(deadline) = self.deadlines.pop_front_if(|deadline| deadline.clock <= self.clock)
         {
             let Some(user) = self.users.get_mut(deadline.site, &deadline.user_id) else { continue };
-            let Some(index) = user.find(&deadline.session_id, |video| video == deadline.video) else { continue };
+            let video = deadline.video;
+            let found = user.find(&deadline.session_id, || Some(video), |other| other == video);
+            let Some(index) = found else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
             let beside = Beside { owner, words: &self.words };
             self.ledger.judge_due(&mut user.sessions[index], self.clock, beside, facts);

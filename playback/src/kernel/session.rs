@@ -1,5 +1,6 @@
 //! One session: its sums, its union, and the facts that each change of them puts out.
 
+use super::held::Held;
 use super::id::Id;
 use super::list::{Entry, Key};
 use super::sequence::{Sequence, Waiting};
@@ -42,9 +43,8 @@ pub(super) struct Session {
     first: Option<Credit>,
     /// Minutes since the epoch in which it had wall time.
     minutes: Intervals,
-    /// Content by minute and territory, until the session is a view and it is all qualified: of few minutes, so that it seldom
-    /// grows.
-    unqualified: Box<[(i64, Territory, i64)]>,
+    /// Content until the session is a view and it is all qualified.
+    unqualified: Held,
     device: Label<TextCode>,
     territory: Label<Territory>,
 }
@@ -70,6 +70,7 @@ pub(super) struct Beside<'a> {
 impl Entry for Session {
     fn feed(&self, key: &mut Key) {
         self.session_id.with_text(|text| key.text(text));
+        key.word(self.video);
     }
 }
 
@@ -90,7 +91,7 @@ impl Session {
             is_complete: false,
             first: None,
             minutes: Intervals::default(),
-            unqualified: Box::default(),
+            unqualified: Held::default(),
             device: None,
             territory: None,
         }
@@ -133,7 +134,8 @@ impl Session {
     /// nothing were known of it.
     pub(super) fn hear(&mut self, clock: i64, event_time: i64, oldest: i64) {
         if self.last_at < oldest {
-            *self = Session::new(self.session_id.clone(), self.video, self.serial);
+            let number = self.number; // it may have put out facts of this epoch
+            *self = Session { number, ..Session::new(self.session_id.clone(), self.video, self.serial) };
         }
         self.last_at = self.last_at.max(clock).max(event_time);
     }
@@ -242,7 +244,7 @@ impl Session {
                 u32::try_from(part.step / MINUTE_MS).expect("event times are within the reach of a gateway's clock");
             let viewers = i8::from(part.wall_ms > 0 && self.minutes.insert(minute, minute + 1, |_| {}).added > 0);
             if !self.is_view {
-                self.hold_back(part.step, credit.territory, part.gross_ms.into());
+                self.unqualified.add(part.step, credit.territory, part.gross_ms.into());
             }
             facts.plays.push(PlayFact {
                 gross_ms: part.gross_ms,
@@ -270,18 +272,6 @@ impl Session {
         self.unique_ms += added;
         if added > 0 {
             facts.segments.push(SegmentFact { session, from_ms, to_ms, keep: true });
-        }
-    }
-
-    fn hold_back(&mut self, minute: i64, territory: Territory, gross_ms: i64) {
-        match self.unqualified.iter_mut().find(|held| (held.0, held.1) == (minute, territory)) {
-            Some(held) => held.2 += gross_ms,
-            None => {
-                let mut held = std::mem::take(&mut self.unqualified).into_vec();
-                held.reserve_exact(1);
-                held.push((minute, territory, gross_ms));
-                self.unqualified = held.into_boxed_slice();
-            }
         }
     }
 
@@ -317,7 +307,7 @@ impl Session {
             && self.duration_ms.is_some_and(|duration| unique_ms * 100 >= u64::from(duration.get()) * COMPLETE_PERCENT);
         if new_view {
             self.is_view = true;
-            for (minute, territory, gross_ms) in std::mem::take(&mut self.unqualified) {
+            for (minute, territory, gross_ms) in self.unqualified.take() {
                 facts.plays.push(PlayFact { qualified_ms: gross_ms, ..self.play(minute, territory) });
             }
         }

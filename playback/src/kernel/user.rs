@@ -65,17 +65,26 @@ impl User {
         User { site, user_id: Id::new(user_id), sessions: List::default(), titles: List::default(), impressions: None }
     }
 
-    /// Number of the session of this id and title, if there is one.
-    pub(super) fn find(&mut self, session_id: &str, is_title: impl Fn(TextCode) -> bool) -> Option<usize> {
-        let is_it = |session: &Session| session.session_id.is(session_id) && is_title(session.video);
-        self.sessions.find(|key| key.text(session_id), is_it)
+    /// Number of the session of this id and title, if there is one. Only where there are many the title's own number is asked
+    /// for, which is none of a title that no session has.
+    pub(super) fn find(
+        &mut self,
+        session_id: &str,
+        title: impl FnOnce() -> Option<TextCode>,
+        is_title: impl Fn(TextCode) -> bool,
+    ) -> Option<usize> {
+        let feed = |key: &mut Key| {
+            key.text(session_id);
+            title().into_iter().for_each(|video| key.word(video));
+        };
+        self.sessions.find(feed, |session| session.session_id.is(session_id) && is_title(session.video))
     }
 
     /// Number of the session of a record, which is begun if there is none.
     pub(super) fn open(&mut self, record: &Record, words: &mut Texts, serials: &mut u32) -> usize {
         let (session_id, video_id) = (&record.session_id, &record.video_id);
         // The title of the session that is there has been read ahead; its number would have to be looked up.
-        if let Some(index) = self.find(session_id, |video| words.is(video, video_id)) {
+        if let Some(index) = self.find(session_id, || words.find(video_id), |video| words.is(video, video_id)) {
             return index;
         }
         let video = words.code(video_id);
@@ -232,6 +241,7 @@ impl Users {
         let users = std::mem::take(&mut self.table);
         self.reserve(users.len());
         for mut user in users {
+            user.sessions.rekeyed();
             user.titles.rekeyed();
             if let Some(impressions) = &mut user.impressions {
                 impressions.rekeyed();
@@ -274,7 +284,24 @@ impl<'de> Deserialize<'de> for Users {
 
 #[cfg(test)]
 mod tests {
-    use super::{Names, TextCode};
+    use super::{Names, Record, TextCode, Texts, User};
+    use std::cell::Cell;
+
+    #[test]
+    fn sessions_of_one_id_and_many_titles_are_found_without_a_look_at_the_others() {
+        let (mut user, mut words, mut serials) = (User::new(TextCode(0), "u"), Texts::default(), 0);
+        let record = |title: u32| Record { session_id: "s".into(), video_id: title.to_string(), ..Record::default() };
+        for _ in 0..2 {
+            assert!((0..100).map(|title| user.open(&record(title), &mut words, &mut serials)).eq(0..100));
+        }
+        let looks = Cell::new(0);
+        let is_title = |video| {
+            looks.set(looks.get() + 1);
+            video == TextCode(99)
+        };
+        assert_eq!(user.find("s", || Some(TextCode(99)), is_title), Some(99));
+        assert_eq!(looks.get(), 1);
+    }
 
     #[test]
     fn nobody_can_know_which_users_have_the_same_hash() {

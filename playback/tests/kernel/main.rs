@@ -114,6 +114,18 @@ fn a_session_that_was_silent_for_longer_than_the_lateness_bound_begins_anew() {
     assert_eq!((kernel.ledger().credited, unique), (2, 10_000));
 }
 
+#[test]
+fn a_session_that_begins_anew_within_an_epoch_has_the_key_that_it_had() {
+    let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
+    let silent_until = START + 5_000 + DAY_MS + 1;
+    let [first, second] = ["first", "second"].map(|id| Record { session_id: id.into(), ..report(1, 5, true) });
+    let again = Record { event_time: silent_until, ..second.clone() };
+    for (record, logged_at) in [(first, START), (second, START), (again, silent_until)] {
+        kernel.report(&record, logged_at, &mut facts);
+    }
+    assert_eq!((kernel.ledger().credited, facts.keys.len()), (3, 2));
+}
+
 /// The dispositions of reports that come at these hours, each by a device that says that it is new.
 fn dispositions(reports: &[(i64, Record)]) -> Vec<&'static str> {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());

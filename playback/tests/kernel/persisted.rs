@@ -28,5 +28,5 @@ fn another_form_of_the_state_or_other_facts_are_another_version() {
         crc32fast::hash(&state),
         crc32fast::hash(rows.as_bytes())
     );
-    expect!["version 6: 713 bytes of state 973ec9c5, facts 32b37bad"].assert_eq(&found);
+    expect!["version 7: 713 bytes of state 973ec9c5, facts 32b37bad"].assert_eq(&found);
 }
