@@ -17,6 +17,7 @@ pub(super) type Part = (i64, Territory, i64);
 pub(super) enum Held {
     /// In the order in which they came.
     Few(Box<[Part]>),
+    #[allow(clippy::box_collection)] // sessions are counted in bytes, and hardly any has a tree
     Many(Box<BTreeMap<(i64, Territory), i64>>),
 }
 
