@@ -117,7 +117,7 @@ pub struct ResumeFact {
     pub session: u32,
     /// Resume position now; ms of content.
     pub position_ms: u32,
-    /// Greatest position so far; ms of content.
+    /// Greatest position since the title was last forgotten, so less than an earlier fact's at times; ms of content.
     pub furthest_ms: u32,
     /// Event time of the report that set the position; ms since the epoch.
     pub event_time: i64,

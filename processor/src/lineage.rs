@@ -4,7 +4,7 @@
 use crate::plan::ViewError;
 use crate::relations::{ORDINAL, Relation};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Unnest, Volatility};
@@ -70,7 +70,7 @@ fn refusal(expression: &Expr, input: Option<&LogicalPlan>, is_passed_on: bool) -
             Expr::ScalarVariable(..) | Expr::Placeholder(_) | Expr::OuterReferenceColumn(..) => {
                 Some(format!("a view cannot use {part}: it is no function of the facts"))
             }
-            _ => None,
+            _ => failing(part, input).map(str::to_owned),
         };
         if let (None, Expr::AggregateFunction(call)) = (&refused, part) {
             // All but the order, which is the one place for the ordinal.
@@ -82,6 +82,39 @@ fn refusal(expression: &Expr, input: Option<&LogicalPlan>, is_passed_on: bool) -
     });
     walk.expect("nothing here fails");
     refused
+}
+
+/// Why a row of the facts could stop the pipeline at this part of an expression: for good, since the log keeps the row.
+fn failing(part: &Expr, input: Option<&LogicalPlan>) -> Option<&'static str> {
+    match part {
+        Expr::BinaryExpr(BinaryExpr { op: Operator::Divide | Operator::Modulo, right, .. })
+            if !is_never_zero(right) =>
+        {
+            Some("a view can divide by a number or by nullif(…, 0) only: a zero would stop its pipeline")
+        }
+        Expr::Cast(cast) if !matches!(*cast.expr, Expr::Literal(..)) && !cast.field.data_type().is_string() => {
+            let of_text = input
+                .is_none_or(|input| cast.expr.get_type(input.schema()).map_or(true, |data_type| data_type.is_string()));
+            of_text.then_some(
+                "a view cannot cast a text: one that is no such value would stop its pipeline, write try_cast",
+            )
+        }
+        _ => None,
+    }
+}
+
+/// Whether this divisor is a number other than zero, or null instead.
+fn is_never_zero(divisor: &Expr) -> bool {
+    let is_zero = |value: &ScalarValue| ScalarValue::new_zero(&value.data_type()).map_or(true, |zero| zero == *value);
+    match divisor {
+        Expr::Literal(value, _) => value.is_null() || !is_zero(value),
+        Expr::Cast(cast) => is_never_zero(&cast.expr),
+        Expr::Negative(part) => is_never_zero(part),
+        Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "nullif" => {
+            matches!(args.as_slice(), [_, Expr::Literal(value, _)] if is_zero(value))
+        }
+        _ => false,
+    }
 }
 
 fn unstable(name: &str, volatility: Volatility) -> Option<String> {

@@ -251,6 +251,11 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
              group by site, user_id",
             "ignore nulls",
         ),
+        ("select site, sum(gross_ms / wall_ms) as a from sessions group by site", "nullif(…, 0)"),
+        ("select site, sum(gross_ms % 0) as a from sessions group by site", "nullif(…, 0)"),
+        ("select site, sum(gross_ms / nullif(wall_ms, 1)) as a from sessions group by site", "nullif(…, 0)"),
+        ("select site, cast(video_id as bigint) as v, count(*) as n from sessions group by site, v", "try_cast"),
+        ("select site, sum(wall_ms) as a from sessions where video_id::bigint > 7 group by site", "try_cast"),
         ("select site, sum(ordinal) as a from sessions group by site", "others in every run"),
         ("select site, sum(wall_ms) as a from sessions where epoch < 3 group by site", "others in every run"),
         (
@@ -276,7 +281,7 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn keys_that_are_never_null_are_taken_where_that_can_be_seen() {
+async fn keys_that_are_never_null_and_divisors_that_are_never_zero_are_taken_where_that_can_be_seen() {
     let taken = [
         "select site, device, sum(wall_ms) as a from sessions where device is not null group by site, device",
         "select site, device, sum(wall_ms) as a from sessions where wall_ms > 0 and device <> 'tv' group by site, device",
@@ -284,6 +289,9 @@ async fn keys_that_are_never_null_are_taken_where_that_can_be_seen() {
         "select site, case when device = 'tv' then 1 else 0 end as tv, sum(wall_ms) as a from sessions group by site, tv",
         "select site, d, sum(wall_ms) as a from (select site, coalesce(device, 'none') as d, wall_ms from sessions) as s \
          group by site, d",
+        "select site, coalesce(try_cast(video_id as bigint), 0) as v, sum(gross_ms / nullif(wall_ms, 0)) as a from sessions \
+         group by site, v",
+        "select site, gross_ms / -60000 as m, sum(wall_ms % 2) as a from sessions group by site, m",
         "select s.site, u, last_value(device order by o) as a \
          from (select site, user_id as u, device, ordinal as o from sessions) as s group by s.site, u",
     ];

@@ -53,7 +53,7 @@ pub enum LogError {
     },
     /// The offset asked for is not on the log: retention removed it, or the log is another one.
     #[error(
-        "topic {topic} partition {partition}: offset {offset} is not on the log (retention, or another log): restore an older position or accept the loss"
+        "topic {topic} partition {partition}: offset {offset} is not on the log: retention removed it, or this is another log (docs/operations.md, When a role ends)"
     )]
     OutOfRange {
         /// The topic.
