@@ -29,3 +29,7 @@ pub(crate) const SNAPSHOT_BYTES: u64 = 16 << 30;
 
 /// How long a processor that was told to stop takes to save its partitions: well within what an orchestrator waits.
 pub(crate) const SNAPSHOTS_AT_STOP: Duration = Duration::from_secs(5);
+
+/// How far the log may be ahead of this machine's clock. While a partition's clock is ahead its reports count as late, and that is
+/// not taken back; an hour is well within the lateness bound, and more than clocks that are kept differ.
+pub(crate) const LOG_AHEAD: Duration = Duration::from_hours(1);

@@ -71,8 +71,8 @@ impl Snapshots {
         Captured(postcard::to_stdvec(&(header, shard)).expect("state is plain data"))
     }
 
-    /// Packs and writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept.
-    /// Gives its bytes.
+    /// Packs and writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept, as far as
+    /// the storage lets it. Gives its bytes.
     pub async fn write(&self, partition: u32, offset: u64, captured: Captured) -> Result<usize, SnapshotError> {
         let packing = tokio::task::spawn_blocking(move || captured.pack());
         let bytes = packing.await.expect("packing does not fail");
@@ -82,10 +82,17 @@ impl Snapshots {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
             Err(error) => return Err(error.into()),
         }
+        if let Err(error) = self.prune(partition).await {
+            tracing::warn!(partition, %error, "a snapshot is written, older ones could not be removed");
+        }
+        Ok(length)
+    }
+
+    async fn prune(&self, partition: u32) -> Result<(), SnapshotError> {
         for path in self.newest_first(partition).await?.into_iter().skip(caps::SNAPSHOTS_KEPT) {
             self.store.delete(&path).await?;
         }
-        Ok(length)
+        Ok(())
     }
 
     /// The newest snapshot of a partition that is whole; none if there is none.

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use topic::{Consumer, Delivery, Outgoing, Producer, Record};
 
@@ -75,14 +75,17 @@ impl Worker {
         while !stop.is_requested() {
             let (folding, changes) = (&mut self.folding, &self.changes);
             let (snapshots, every) = (&self.snapshots, self.snapshot_every);
-            let (mut folded, mut is_first) = (Ok(()), true);
+            let (mut folded, mut is_first, latest_ms) = (Ok(()), true, latest_log_time_ms());
             let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
                 if std::mem::take(&mut is_first) {
                     folding.follow(changes); // partitions come and leave before the first record of a poll only
                 }
                 let mut runs = records.chunk_by(|one, next| one.partition == next.partition);
                 if folded.is_ok() {
-                    folded = runs.try_for_each(|run| folding.take(run, snapshots, every));
+                    folded = runs.try_for_each(|run| {
+                        check_log_times(run, latest_ms)?;
+                        folding.take(run, snapshots, every)
+                    });
                 }
             })?;
             folded?;
@@ -298,6 +301,24 @@ impl Folding {
     }
 }
 
+/// The latest time that a record can have been logged at, by this machine's clock; ms since the epoch.
+fn latest_log_time_ms() -> i64 {
+    let latest = SystemTime::now() + caps::LOG_AHEAD;
+    latest.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Refuses records that were logged in the future. It decides whether to go on, never what is put out.
+fn check_log_times(records: &[Record<'_>], latest_ms: i64) -> Result<(), TaskError> {
+    match records.iter().find(|record| record.timestamp_ms > latest_ms) {
+        None => Ok(()),
+        Some(Record { partition, offset, timestamp_ms, .. }) => Err(format!(
+            "record {offset} of partition {partition} was logged at {timestamp_ms} ms since 1970, which is in the future: a clock \
+             is wrong, the broker's or this machine's, and all that follows would count as late"
+        )
+        .into()),
+    }
+}
+
 /// A late record, for the topic of such.
 fn late_copy(record: &Record<'_>) -> Outgoing {
     meters::late();
@@ -313,4 +334,18 @@ fn tell_unreadable(record: &Record<'_>) {
         offset,
         "the record is neither a heartbeat nor a tick: counted as a tick, who else writes to this topic?"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Record, check_log_times};
+
+    #[test]
+    fn a_record_of_the_future_is_refused() {
+        let record =
+            |timestamp_ms| Record { partition: 3, offset: 7, timestamp_ms, key: b"".as_slice(), value: b"".as_slice() };
+        assert!(check_log_times(&[record(900), record(1_000)], 1_000).is_ok());
+        let refused = check_log_times(&[record(900), record(1_001)], 1_000).map_err(|error| error.to_string());
+        assert!(refused.is_err_and(|error| error.contains("record 7 of partition 3")));
+    }
 }
