@@ -32,6 +32,16 @@ pub enum SinkError {
         /// Partition it names.
         claimed: u32,
     },
+    /// The tables are another pipeline's.
+    #[error(
+        "the database has the tables of pipeline {other:?}, and {pipeline:?} would count the same log once more on top of them: each pipeline needs a database of its own, see --database-url and --pipeline"
+    )]
+    Taken {
+        /// The sink's own.
+        pipeline: String,
+        /// Whose epochs are in the tables.
+        other: String,
+    },
     /// The chain of epochs is broken.
     #[error("partition {partition}, partials offset {offset}: {source}")]
     Chain {

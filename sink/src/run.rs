@@ -116,13 +116,17 @@ impl Sink {
     }
 
     /// Waits until the tables can be read, before any partition comes: a sink in reserve has none, and is ready all the same.
+    /// Refuses tables that another pipeline has written: the guard is of one pipeline, and would let all be counted twice.
     fn reach_database(&self) -> Result<(), SinkError> {
         let pipeline = &self.state.settings.pipeline;
         let reading = persistently("reaching the database", &self.database, &self.stop, async || {
-            progress::read(&self.pool, pipeline, &[]).await
+            progress::read(&self.pool, pipeline, &[]).await?;
+            progress::other_pipeline(&self.pool, pipeline).await
         });
-        self.runtime.block_on(reading)?;
-        Ok(())
+        match self.runtime.block_on(reading)?.flatten() {
+            Some(other) => Err(SinkError::Taken { pipeline: pipeline.clone(), other }),
+            None => Ok(()),
+        }
     }
 
     /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that

@@ -190,6 +190,21 @@ async fn a_sink_without_partitions_has_a_database_that_is_ready() {
     assert_eq!(readiness.reasons()[0], ("sink_database", None));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tables_of_another_pipeline_are_left_alone() {
+    let bed = Bed::new(&[]).await;
+    crate::progress::read(&bed.database.pool(1), "other", &[0]).await.unwrap();
+    let reach = async || {
+        let (sink, ..) = bed.open(1, DEADLINE);
+        let reached = tokio::task::spawn_blocking(move || sink.reach_database()).await.unwrap();
+        reached.map_err(|error| error.to_string())
+    };
+    assert_eq!(reach().await, Ok(()), "the other has written nothing yet");
+    bed.client.batch_execute("update watchbeat.progress set next_offset = 1").await.unwrap();
+    let said = reach().await.unwrap_err();
+    assert!(said.starts_with("the database has the tables of pipeline \"other\", and \"default\" would"), "{said}");
+}
+
 #[test]
 fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_tables_are_if_they_are_further() {
     for (next_offset, expected) in [(3, 5), (5, 5), (8, 8)] {
