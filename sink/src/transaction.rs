@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use futures::poll;
 use service::{Component, Stop};
 use sql::database::{Pool, Transaction};
@@ -15,7 +16,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Statement};
 
 use crate::database::persistently;
-use crate::merge::{Merged, Ordered};
+use crate::merge::{Merged, MergedTable, Ordered};
 use crate::upsert::write_order;
 use crate::{DatabaseError, caps, progress, upsert};
 
@@ -169,37 +170,53 @@ async fn advance(
 }
 
 /// Runs the statements in their order, without waiting for the answer to one before the next is sent: the database need not
-/// wait for parameters. The first that fails makes those behind it fail.
+/// wait for parameters. The first that fails makes those behind it fail, so its error is the one that counts. All are
+/// prepared before: to prepare one behind a failure would say only that the transaction had failed.
 async fn write_rows(transaction: &Transaction<'_>, merged: &Ordered) -> Result<(), DatabaseError> {
-    let mut under_way = VecDeque::new();
-    for (table, work) in &merged.tables {
-        let upsert = upsert::upsert(table);
-        let (delete, delete_zeros) = (upsert::delete(table, false), upsert::delete(table, true));
-        let (stored, keys): (upsert::Arrays<'_>, upsert::Arrays<'_>) = (upsert::stored_arrays, upsert::key_arrays);
-        let steps =
-            [(upsert, &work.upserts, stored), (delete, &work.deletes, keys), (delete_zeros, &work.shrunk, keys)];
-        for (statement, rows, arrays) in steps.into_iter().filter(|(_, rows, _)| !rows.is_empty()) {
-            let statement = transaction.prepare_cached(&statement).await?;
-            for rows in rows.chunks(caps::ROWS_PER_STATEMENT) {
-                if under_way.len() == caps::STATEMENTS_UNDER_WAY
-                    && let Some(first) = under_way.pop_front()
-                {
-                    first.await?;
-                }
-                let mut execution =
-                    Box::pin(execute(transaction, statement.clone(), arrays(table, &merged.texts, rows)));
-                // The first poll sends it.
-                match poll!(&mut execution) {
-                    Poll::Ready(done) => done?,
-                    Poll::Pending => under_way.push_back(execution),
-                }
+    let mut under_way: VecDeque<LocalBoxFuture<'_, Result<(), DatabaseError>>> = VecDeque::new();
+    for Step { statement, table, rows, arrays } in prepare(transaction, merged).await? {
+        for rows in rows.chunks(caps::ROWS_PER_STATEMENT) {
+            if under_way.len() == caps::STATEMENTS_UNDER_WAY
+                && let Some(first) = under_way.pop_front()
+            {
+                first.await?;
             }
+            let mut execution = Box::pin(execute(transaction, statement.clone(), arrays(table, &merged.texts, rows)));
+            // The first poll sends it. Whatever it says already, those before it are heard first.
+            under_way.push_back(match poll!(&mut execution) {
+                Poll::Ready(done) => Box::pin(std::future::ready(done)),
+                Poll::Pending => execution,
+            });
         }
     }
     for execution in under_way {
         execution.await?;
     }
     Ok(())
+}
+
+/// A statement, and the rows of a table that are its parameters.
+struct Step<'a> {
+    statement: Statement,
+    table: &'a MergedTable,
+    rows: &'a [u32],
+    arrays: upsert::Arrays<'a>,
+}
+
+/// The steps of all tables, in their order.
+async fn prepare<'a>(transaction: &Transaction<'_>, merged: &'a Ordered) -> Result<Vec<Step<'a>>, DatabaseError> {
+    let mut steps = Vec::new();
+    for (table, work) in &merged.tables {
+        let upsert = upsert::upsert(table);
+        let (delete, delete_zeros) = (upsert::delete(table, false), upsert::delete(table, true));
+        let (stored, keys): (upsert::Arrays<'a>, upsert::Arrays<'a>) = (upsert::stored_arrays, upsert::key_arrays);
+        let of_table =
+            [(upsert, &work.upserts, stored), (delete, &work.deletes, keys), (delete_zeros, &work.shrunk, keys)];
+        for (statement, rows, arrays) in of_table.into_iter().filter(|(_, rows, _)| !rows.is_empty()) {
+            steps.push(Step { statement: transaction.prepare_cached(&statement).await?, table, rows, arrays });
+        }
+    }
+    Ok(steps)
 }
 
 async fn execute(

@@ -17,6 +17,11 @@ fn batch(from: u64, to: u64) -> Batch {
 
 /// A batch of partition 0 that counts `each` heartbeats as credited in each of some minutes.
 fn counting(from: u64, to: u64, minutes: u32, each: i64) -> Batch {
+    beside(Vec::new(), from, to, minutes, each)
+}
+
+/// The same, and other tables.
+fn beside(mut tables: Vec<Table>, from: u64, to: u64, minutes: u32, each: i64) -> Batch {
     let rows = minutes as usize;
     let columns = vec![
         Column::texts("site", Role::Key, vec!["default"; rows]),
@@ -25,7 +30,7 @@ fn counting(from: u64, to: u64, minutes: u32, each: i64) -> Batch {
         Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![each; rows]),
     ];
     let mut batch = Gathered::default();
-    let tables = vec![Table { name: "ledger_minutes".into(), rows: minutes, columns }];
+    tables.push(Table { name: "ledger_minutes".into(), rows: minutes, columns });
     batch.merged.add(&Partial { tables, ..Partial::default() }.pack()).unwrap();
     let ledger = Ledger { credited: to, ..Ledger::default() };
     batch.ranges.insert(0, Range { from, to, clock: 1, fingerprint: "f".into(), partials_offset: to, ledger });
@@ -122,6 +127,27 @@ async fn a_statement_that_fails_is_an_error_and_leaves_nothing() {
     bed.write(&counting(1, 2, 1, 1), PATIENCE).await.unwrap_err();
     let found = bed.client.query_one("select next_offset from watchbeat.progress", &[]).await.unwrap();
     assert_eq!(found.get::<_, i64>(0), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_passes_is_repeated_though_the_next_table_fails_behind_it() {
+    let bed = Bed::new().await;
+    let conflict_once = "create sequence tries;
+        create function conflict() returns trigger language plpgsql as $$ begin
+            if nextval('tries') = 1 then raise 'as YugabyteDB does' using errcode = '40001'; end if; return new; end $$;
+        create trigger conflict before insert on watchbeat.video_minutes for each row execute function conflict();";
+    bed.client.batch_execute(conflict_once).await.unwrap();
+    let number = |name: &str, role| Column::integers(name, role, Kind::Integer, vec![1]);
+    let columns = vec![
+        Column::texts("site", Role::Key, vec!["default"]),
+        Column::texts("video_id", Role::Key, vec!["v"]),
+        Column::integers("minute", Role::Key, Kind::Timestamp, vec![60_000]),
+        number("watch_ms", Role::Sum),
+        number("viewers", Role::Sum),
+    ];
+    let first = Table { name: "video_minutes".into(), rows: 1, columns };
+    let outcome = bed.write(&beside(vec![first], 0, 1, 1, 1), PATIENCE).await.unwrap();
+    assert_eq!(outcome, Some(Outcome::Committed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
