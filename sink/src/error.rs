@@ -85,6 +85,9 @@ pub enum DatabaseError {
     /// No answer.
     #[error("the database did not answer in time")]
     TimedOut,
+    /// No answer to a transaction; it is not repeated as it is.
+    #[error("a transaction took too long")]
+    GivenUp,
 }
 
 /// What a server said, which the error's own text leaves out.

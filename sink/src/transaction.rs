@@ -89,13 +89,13 @@ pub(crate) async fn write(
 ) -> Result<Option<Outcome>, DatabaseError> {
     // A COMMIT without an answer may be in the tables: the guard then says that somebody was here, and it may be we.
     let in_doubt = Cell::new(false);
-    persistently("writing a batch", database, stop, async || {
+    let written = persistently("writing a batch", database, stop, async || {
         let (committing, running) = (Cell::new(false), OnceCell::new());
         let Ok(tried) = timeout(patience, attempt(pool, pipeline, batch, &committing, &running)).await else {
             if let Some(running) = running.get() {
                 cancel(pool, running).await;
             }
-            return Ok(Outcome::TimedOut);
+            return Err(DatabaseError::GivenUp);
         };
         if tried.is_err() && committing.get() {
             in_doubt.set(true);
@@ -105,7 +105,11 @@ pub(crate) async fn write(
             outcome => Ok(outcome),
         }
     })
-    .await
+    .await;
+    match written {
+        Err(DatabaseError::GivenUp) => Ok(Some(Outcome::TimedOut)),
+        written => written,
+    }
 }
 
 /// Ends the statement that took too long, so that it holds no locks against the next try. Without an answer the server ends it

@@ -62,6 +62,7 @@ fn tables_are_written_the_later_the_more_partitions_write_their_rows() {
 struct Bed {
     client: tokio_postgres::Client,
     pool: Pool,
+    readiness: Readiness,
     component: Component,
     stop: Stop,
     _database: TestDatabase,
@@ -74,8 +75,9 @@ impl Bed {
         sql::migrate::migrate(&mut client).await.unwrap();
         let pool = database.pool(4);
         progress::read(&pool, "main", &[0]).await.unwrap();
-        let (component, stop) = (Readiness::new().component("database"), Stop::new());
-        Bed { client, pool, component, stop, _database: database }
+        let (readiness, stop) = (Readiness::new(), Stop::new());
+        let component = readiness.component("database");
+        Bed { client, pool, readiness, component, stop, _database: database }
     }
 
     async fn write(&self, batch: &Batch, patience: Duration) -> Result<Option<Outcome>, DatabaseError> {
@@ -159,6 +161,7 @@ async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
     let patience = Duration::from_millis(200);
     let outcome = bed.write(&batch(0, 3), patience).await.unwrap();
     assert_eq!(outcome, Some(Outcome::TimedOut));
+    assert!(!bed.readiness.is_ready(), "nothing has been answered yet");
     // It does not wait any more, though what it waited for is still held; and the row that the guard had moved is free.
     let waiting = "select count(*) from pg_locks where not granted
         and database = (select oid from pg_database where datname = current_database())";
@@ -171,4 +174,5 @@ async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
     locking.batch_execute("rollback").await.unwrap();
     let outcome = bed.write(&batch(0, 3), PATIENCE).await.unwrap();
     assert_eq!(outcome, Some(Outcome::Committed));
+    assert!(bed.readiness.is_ready());
 }
