@@ -34,3 +34,15 @@ pub const MIGRATION_TRIES: u32 = 10;
 
 /// How long a connection of a pool may take to be made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A transaction in which nothing is asked for this long is ended by the server: a client whose machine is gone would keep its
+/// locks until the system finds the connection dead, which is two hours by default.
+pub const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What was sent and not acknowledged for this long makes a connection lost, unless the URL says otherwise: the system would
+/// send it again for a quarter of an hour. A server that waits for a lock for so long and takes nothing in meanwhile counts as
+/// lost too; what it was asked is asked again.
+pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection on which nothing moves is probed after this long, unless the URL says otherwise.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);

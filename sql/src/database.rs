@@ -108,6 +108,7 @@ impl Database {
         if config.get_ssl_negotiation() == SslNegotiation::Direct {
             tls.alpn_protocols = vec![b"postgresql".to_vec()]; // the server insists
         }
+        notice_lost_connections(&mut config);
         Ok(Database { config, tls: MakeRustlsConnect::new(tls) })
     }
 
@@ -123,7 +124,7 @@ impl Database {
     }
 
     /// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
-    /// statements (and which YugabyteDB's connection manager takes badly).
+    /// statements (and which YugabyteDB's connection manager takes badly). A transaction that stands still is ended by the server.
     pub fn pool(&self, size: usize) -> Result<Pool, OpenError> {
         self.pool_of(size, None)
     }
@@ -136,20 +137,24 @@ impl Database {
     fn pool_of(&self, size: usize, statement_timeout: Option<Duration>) -> Result<Pool, OpenError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
-        let mut builder = deadpool_postgres::Pool::builder(manager)
+        // As a statement: not everything between here and the server passes on what a connection begins with.
+        let idle = caps::IDLE_TRANSACTION_TIMEOUT.as_millis();
+        let mut set = format!("set idle_in_transaction_session_timeout = {idle}");
+        if let Some(timeout) = statement_timeout {
+            set.push_str(&format!("; set statement_timeout = {}", timeout.as_millis()));
+        }
+        let set: Arc<str> = set.into();
+        let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(caps::CONNECT_TIMEOUT))
-            .wait_timeout(Some(caps::CONNECT_TIMEOUT));
-        if let Some(timeout) = statement_timeout {
-            // As a statement: not everything between here and the server passes on what a connection begins with.
-            let set: Arc<str> = format!("set statement_timeout = {}", timeout.as_millis()).into();
-            builder = builder.post_create(Hook::async_fn(move |connection, _| {
+            .wait_timeout(Some(caps::CONNECT_TIMEOUT))
+            .post_create(Hook::async_fn(move |connection, _| {
                 let set = set.clone();
                 Box::pin(async move { connection.batch_execute(&set).await.map_err(HookError::Backend) })
-            }));
-        }
-        Ok(Pool { connections: builder.build()?, tls: self.tls.clone() })
+            }))
+            .build()?;
+        Ok(Pool { connections, tls: self.tls.clone() })
     }
 }
 
@@ -220,6 +225,17 @@ impl ServerCertVerifier for AnyServer {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Sees to it that a peer that is gone is noticed soon, where the URL does not say how soon. That it says what the driver would
+/// do without it cannot be told from silence.
+fn notice_lost_connections(config: &mut Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(caps::UNACKNOWLEDGED_TIMEOUT);
+    }
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config.keepalives_idle(caps::KEEPALIVE_IDLE);
     }
 }
 

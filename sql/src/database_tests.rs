@@ -192,6 +192,33 @@ fn what_cannot_be_opened_is_refused_without_the_password() {
 }
 
 #[test]
+fn a_peer_that_is_gone_is_noticed_as_soon_as_the_url_says_or_else_soon() {
+    let cases = [
+        ("", 20, 30),
+        ("?tcp_user_timeout=5", 5, 30),
+        ("?keepalives_idle=300", 20, 300),
+        ("?keepalives_idle=300&tcp_user_timeout=90", 90, 300),
+    ];
+    for (query, unacknowledged, idle) in cases {
+        let config = Database::new(&format!("postgres://u@host/name{query}"), None).unwrap().config;
+        let found = (config.get_tcp_user_timeout().copied(), config.get_keepalives_idle());
+        assert_eq!(found, (Some(Duration::from_secs(unacknowledged)), Duration::from_secs(idle)), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_ends_what_a_pool_leaves_behind() {
+    let database = TestDatabase::create().await;
+    let read = "select current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout')";
+    let patient = database.pool(1);
+    let impatient = database.database().impatient_pool(1, Duration::from_millis(9_500)).unwrap();
+    for (pool, expected) in [(patient, ("1min", "0")), (impatient, ("1min", "9500ms"))] {
+        let row = pool.get().await.unwrap().query_one(read, &[]).await.unwrap();
+        assert_eq!((row.get(0), row.get(1)), expected);
+    }
+}
+
+#[test]
 fn a_cause_that_a_text_has_already_is_told_once() {
     #[derive(Debug, thiserror::Error)]
     #[error("sink failed: {source}")]
