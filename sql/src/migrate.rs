@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::caps;
+use crate::database::told;
 
 /// Name and text, in order.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -41,7 +42,7 @@ const FOUNDATION: &[&str] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The database cannot be reached, or refuses.
-    #[error("the database does not answer: {0}")]
+    #[error("the database refused or cannot be reached: {}", told(.0))]
     Database(#[from] tokio_postgres::Error),
     /// A statement failed.
     #[error("migration {name} failed: {source}; mend the cause and run it again, its statements can be repeated")]

@@ -25,6 +25,16 @@ async fn all_tables_are_there_after_the_first_run_and_the_second_does_nothing() 
 }
 
 #[tokio::test]
+async fn a_database_that_refuses_is_not_taken_for_one_that_is_silent() {
+    let (_database, mut client) = database().await;
+    client.batch_execute("set default_transaction_read_only = on").await.unwrap();
+    let said = migrate(&mut client).await.unwrap_err().to_string();
+    let expected =
+        "the database refused or cannot be reached: db error: ERROR: cannot execute CREATE SCHEMA in a read-only";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[tokio::test]
 async fn several_processes_may_migrate_at_once() {
     let (database, mut client) = database().await;
     let mut others = Vec::new();
