@@ -44,6 +44,9 @@ struct Shape {
     name: &'static str,
     columns: &'static [(&'static str, &'static str)],
     key: &'static [&'static str],
+    /// Columns that are never null, with the value of a row that says nothing of them: the table's own default is only for
+    /// columns that no row has.
+    defaults: &'static [(&'static str, &'static str)],
 }
 
 impl CatalogueTable {
@@ -53,6 +56,7 @@ impl CatalogueTable {
                 name: "videos",
                 columns: &[("video_id", "text"), ("title", "text"), ("duration_ms", "bigint"), ("licensor_id", "text")],
                 key: &["video_id"],
+                defaults: &[],
             },
             CatalogueTable::Licences => Shape {
                 name: "licences",
@@ -66,11 +70,13 @@ impl CatalogueTable {
                     ("min_view", "boolean"),
                 ],
                 key: &["video_id", "licensor_id", "territory", "valid_from"],
+                defaults: &[("min_view", "false")],
             },
             CatalogueTable::AdLines => Shape {
                 name: "ad_lines",
                 columns: &[("line_id", "text"), ("advertiser_id", "text"), ("name", "text")],
                 key: &["line_id"],
+                defaults: &[],
             },
         }
     }
@@ -80,6 +86,7 @@ impl Shape {
     /// One statement that takes all rows as one JSON array.
     fn upsert(&self) -> String {
         let names: Vec<_> = self.columns.iter().map(|(name, _)| *name).collect();
+        let values: Vec<_> = names.iter().map(|name| self.value(name)).collect();
         let typed: Vec<_> = self.columns.iter().map(|(name, sql_type)| format!("{name} {sql_type}")).collect();
         let updates: Vec<_> = names
             .iter()
@@ -87,13 +94,22 @@ impl Shape {
             .map(|name| format!("{name} = excluded.{name}"))
             .collect();
         format!(
-            "insert into watchbeat.{} ({names}) select {names} from jsonb_to_recordset($1) as rows ({}) on conflict ({}) do update set {}",
+            "insert into watchbeat.{} ({}) select {} from jsonb_to_recordset($1) as rows ({}) on conflict ({}) do update set {}",
             self.name,
+            names.join(", "),
+            values.join(", "),
             typed.join(", "),
             self.key.join(", "),
             updates.join(", "),
-            names = names.join(", "),
         )
+    }
+
+    /// A column as a row of the file has it.
+    fn value(&self, column: &str) -> String {
+        match self.defaults.iter().find(|(name, _)| *name == column) {
+            Some((_, default)) => format!("coalesce({column}, {default})"),
+            None => column.to_owned(),
+        }
     }
 }
 

@@ -75,3 +75,18 @@ async fn a_time_without_an_offset_is_utc_whatever_the_server_is_set_to() {
     ];
     assert_eq!(rows(&client, LICENCES).await, expected);
 }
+
+#[tokio::test]
+async fn a_licence_that_says_nothing_of_min_view_has_none() {
+    let (database, client) = database().await;
+    let text = "licensor_id,video_id,territory,valid_from,rate_micros_per_hour\n001,a,DE,2026-01-01,1\n";
+    import(&database, "licences", "without.csv", text).succeeded();
+    let text = "licensor_id,video_id,territory,valid_from,rate_micros_per_hour,min_view\n\
+                002,a,DE,2026-01-01,2,\n\
+                003,a,DE,2026-01-01,3,true\n";
+    import(&database, "licences", "some.csv", text).succeeded();
+    let text = r#"[{"licensor_id": "004", "video_id": "a", "territory": "DE", "valid_from": "2026-01-01", "rate_micros_per_hour": 4, "min_view": null}]"#;
+    import(&database, "licences", "null.json", text).succeeded();
+    let found = rows(&client, "select licensor_id, min_view from watchbeat.licences order by licensor_id").await;
+    assert_eq!(found, ["001 | f", "002 | f", "003 | t", "004 | f"]);
+}
