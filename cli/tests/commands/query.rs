@@ -39,3 +39,19 @@ async fn nothing_that_is_asked_changes_the_database() {
         assert_eq!(left, 1, "{query}");
     }
 }
+
+#[tokio::test]
+async fn the_table_of_a_view_can_be_made_whatever_its_columns_are_called() {
+    let (database, client) = database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ways.sql");
+    let view = "create materialized view ways as
+        select site, coalesce(device, '') as \"user\", sum(wall_ms) as \"to\" from sessions group by site, \"user\"";
+    std::fs::write(&file, view).unwrap();
+    let ended = watchbeat(&database, &["sql", "--table-of", file.to_str().unwrap()]).succeeded();
+    client.batch_execute(&ended.answer()).await.unwrap();
+    client
+        .batch_execute("insert into watchbeat.ways (site, \"user\", \"to\") values ('default', '', 1)")
+        .await
+        .unwrap();
+}
