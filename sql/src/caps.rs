@@ -46,3 +46,6 @@ pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection on which nothing moves is probed after this long, unless the URL says otherwise.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// How often a snapshot is read when the database reports a conflict with those who write.
+pub const SNAPSHOT_TRIES: u32 = 5;

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, Row, Transaction};
 
-use crate::queries;
+use crate::{queries, snapshot};
 
 /// The ways in which a record of the log can end, as `ledger_minutes` names them.
 pub const DISPOSITIONS: [&str; 7] = ["credited", "idle", "duplicate", "overrun", "gap", "late", "ad"];
@@ -49,11 +49,11 @@ pub struct DispositionCheck {
 
 /// Reads `progress` and `ledger_minutes` in one snapshot.
 pub async fn ledger_check(client: &mut Client) -> Result<LedgerCheck, tokio_postgres::Error> {
-    let transaction =
-        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
-    let rows = transaction.query(queries::LEDGER_PARTITIONS, &[]).await?;
-    let minutes = transaction.query(queries::LEDGER_DISPOSITIONS, &[]).await?;
-    transaction.commit().await?;
+    let both = async |snapshot: &Transaction<'_>| {
+        let partitions = snapshot.query(queries::LEDGER_PARTITIONS, &[]).await?;
+        Ok((partitions, snapshot.query(queries::LEDGER_DISPOSITIONS, &[]).await?))
+    };
+    let (rows, minutes): (Vec<Row>, Vec<Row>) = snapshot::read(client, snapshot::is_conflict, both).await?;
     let partitions: Vec<PartitionCheck> = rows
         .iter()
         .map(|row| PartitionCheck {

@@ -8,6 +8,7 @@ pub mod migrate;
 pub mod numbers;
 pub mod partial;
 pub mod queries;
+pub mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod spelt;
 #[cfg(feature = "testing")]

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio_postgres::Client;
+
 use crate::database::{Database, Pool, connect};
 
 /// Where the tests find a PostgreSQL in which they may create databases.
@@ -67,6 +69,22 @@ impl Drop for TestDatabase {
             tracing::warn!(database = self.name, "a test database could not be dropped");
         }
     }
+}
+
+/// Makes each connection fail once when it reads rows of a table, as YugabyteDB does when others write meanwhile. A read can
+/// count nothing; a lock that outlives the transaction notes who has failed.
+pub async fn conflict_once(client: &Client, table: &str) {
+    let make = format!(
+        "create function watchbeat.conflict_once() returns boolean language plpgsql as $$ begin
+            if not exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) then
+                perform pg_advisory_lock(pg_backend_pid());
+                raise 'Restart read required' using errcode = '40001';
+            end if;
+            return true; end $$;
+        alter table watchbeat.{table} rename to {table}_rows;
+        create view watchbeat.{table} as select * from watchbeat.{table}_rows where watchbeat.conflict_once();"
+    );
+    client.batch_execute(&make).await.expect("the table is there, and no other has been changed so");
 }
 
 /// `url` with its path replaced: `postgres://user@host:port/other?x=y` leads to the same server.
