@@ -5,6 +5,7 @@ pub mod caps;
 mod error;
 mod interval;
 mod progress;
+mod snapshot;
 mod user_video;
 mod video;
 
@@ -52,7 +53,7 @@ fn if_kept(reads: &[&'static str], left_out: &[String], route: MethodRouter<Pool
 /// Ready while the database answers.
 async fn watch_database(pool: Pool, database: Component, stop: Stop) {
     loop {
-        match ping(&pool).await {
+        match snapshot::ping(&pool).await {
             Ok(()) => database.ready(),
             Err(error) => database.not_ready(error.to_string()),
         }
@@ -61,12 +62,6 @@ async fn watch_database(pool: Pool, database: Component, stop: Stop) {
             () = stop.requested() => return,
         }
     }
-}
-
-async fn ping(pool: &Pool) -> Result<(), ReportError> {
-    let asking = async { Ok::<_, ReportError>(pool.get().await?.simple_query("select 1").await?) };
-    tokio::time::timeout(caps::ANSWER_TIMEOUT, asking).await.map_err(|_| ReportError::TooSlow)??;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sql::database::{Connection, Pool, Transaction};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{IsolationLevel, Row};
+use tokio_postgres::{Row, Transaction};
 
 use crate::{ReportError, caps};
 
@@ -16,17 +15,6 @@ pub(crate) struct CompleteTo {
     clock: Option<i64>,
     /// Records of each partition that are in.
     next_offsets: BTreeMap<i64, i64>,
-}
-
-/// A connection for one answer.
-pub(crate) async fn client(pool: &Pool) -> Result<Connection, ReportError> {
-    Ok(pool.get().await?)
-}
-
-/// All that an answer reads is of one moment.
-pub(crate) async fn snapshot(client: &mut Connection) -> Result<Transaction<'_>, ReportError> {
-    let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    Ok(builder.start().await?)
 }
 
 /// The rows of a query whose last parameter is how many it may give. More than an answer takes are refused with the way out:

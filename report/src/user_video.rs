@@ -7,10 +7,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
+use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
 use crate::progress::{self, CompleteTo};
-use crate::{ReportError, caps};
+use crate::{ReportError, snapshot};
 
 /// The views whose tables are read.
 pub(crate) const READS: [&str; 3] = ["resume_positions", "watch_segments", "watch_sessions"];
@@ -74,20 +75,16 @@ pub(crate) async fn answer(
     for (what, id) in [("site", &site), ("user", &user), ("video", &video)] {
         progress::check_id(what, id)?;
     }
-    let reading = read(&pool, site, user, video);
-    tokio::time::timeout(caps::ANSWER_TIMEOUT, reading).await.map_err(|_| ReportError::TooSlow)?.map(Json)
+    snapshot::read(&pool, async move |snapshot| read(snapshot, &site, &user, &video).await).await.map(Json)
 }
 
-async fn read(pool: &Pool, site: String, user_id: String, video_id: String) -> Result<UserVideo, ReportError> {
-    let mut client = progress::client(pool).await?;
-    let snapshot = progress::snapshot(&mut client).await?;
+async fn read(snapshot: &Transaction<'_>, site: &str, user_id: &str, video_id: &str) -> Result<UserVideo, ReportError> {
     let resume = snapshot.query_opt(sql::queries::USER_VIDEO_RESUME, &[&site, &user_id, &video_id]).await?;
     let (parameters, way_out): ([&(dyn ToSql + Sync); 3], _) =
         ([&site, &user_id, &video_id], "ask the tables with SQL");
-    let sessions = progress::rows(&snapshot, sql::queries::USER_VIDEO_SESSIONS, &parameters, way_out).await?;
-    let segments = progress::rows(&snapshot, sql::queries::USER_VIDEO_SEGMENTS, &parameters, way_out).await?;
-    let complete_to = progress::complete_to(&snapshot).await?;
-    snapshot.commit().await?;
+    let sessions = progress::rows(snapshot, sql::queries::USER_VIDEO_SESSIONS, &parameters, way_out).await?;
+    let segments = progress::rows(snapshot, sql::queries::USER_VIDEO_SEGMENTS, &parameters, way_out).await?;
+    let complete_to = progress::complete_to(snapshot).await?;
     if resume.is_none() && sessions.is_empty() {
         return Err(ReportError::Unknown("user and title"));
     }
@@ -108,6 +105,7 @@ async fn read(pool: &Pool, site: String, user_id: String, video_id: String) -> R
     let sessions = sessions.iter().map(session).collect();
     let segments = union(segments.iter().map(|row| Segment { from_ms: row.get(0), to_ms: row.get(1) }));
     let unique_ms = segments.iter().map(|segment| segment.to_ms - segment.from_ms).sum();
+    let [site, user_id, video_id] = [site, user_id, video_id].map(str::to_owned);
     Ok(UserVideo { site, user_id, video_id, resume, segments, unique_ms, sessions, complete_to })
 }
 

@@ -8,12 +8,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Transaction};
 
 use crate::interval::instant_ms;
 use crate::progress::{self, CompleteTo};
-use crate::{ReportError, caps};
+use crate::{ReportError, snapshot};
 
 /// The views whose tables are read.
 pub(crate) const READS: [&str; 3] = ["title_hours", "video_minutes", "video_retention"];
@@ -82,20 +82,17 @@ pub(crate) async fn answer(
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
         return Err(ReportError::BadRequest("from must be before to".into()));
     }
-    let reading = read(&pool, site, video, from, to);
-    tokio::time::timeout(caps::ANSWER_TIMEOUT, reading).await.map_err(|_| ReportError::TooSlow)?.map(Json)
+    snapshot::read(&pool, async move |snapshot| read(snapshot, &site, &video, from, to).await).await.map(Json)
 }
 
 async fn read(
-    pool: &Pool,
-    site: String,
-    video_id: String,
+    snapshot: &Transaction<'_>,
+    site: &str,
+    video_id: &str,
     from: Option<i64>,
     to: Option<i64>,
 ) -> Result<Video, ReportError> {
     let (from_time, to_time) = (from.map(time), to.map(time));
-    let mut client = progress::client(pool).await?;
-    let snapshot = progress::snapshot(&mut client).await?;
     let is_known: bool = snapshot.query_one(sql::queries::VIDEO_KNOWN, &[&site, &video_id]).await?.get(0);
     if !is_known {
         return Err(ReportError::Unknown("title"));
@@ -103,16 +100,16 @@ async fn read(
     let mut found: Vec<Vec<Row>> = Vec::new();
     for query in [sql::queries::VIDEO_TERRITORIES, sql::queries::VIDEO_MINUTES, sql::queries::VIDEO_RETENTION] {
         let parameters: [&(dyn ToSql + Sync); 4] = [&site, &video_id, &from_time, &to_time];
-        found.push(progress::rows(&snapshot, query, &parameters, "narrow the range by from and to").await?);
+        found.push(progress::rows(snapshot, query, &parameters, "narrow the range by from and to").await?);
     }
-    let complete_to = progress::complete_to(&snapshot).await?;
-    snapshot.commit().await?;
+    let complete_to = progress::complete_to(snapshot).await?;
     let territories: BTreeMap<String, Consumption> =
         found[0].iter().map(|row| (row.get(0), consumption(row))).collect();
     let totals = territories.values().fold(Consumption::default(), sum);
     let minute = |row: &Row| Minute { minute: row.get(0), watch_ms: row.get(1), viewers: row.get(2) };
     let minutes = found[1].iter().map(minute).collect();
     let retention = found[2].iter().map(|row| Bucket { bucket: row.get(0), gross_ms: row.get(1) }).collect();
+    let [site, video_id] = [site, video_id].map(str::to_owned);
     Ok(Video { site, video_id, from, to, totals, territories, minutes, retention, complete_to })
 }
 

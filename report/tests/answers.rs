@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use report::caps;
 use serde_json::{Value, json};
 use service::{Readiness, Stop, TaskError};
-use sql::testing::TestDatabase;
+use sql::testing::{TestDatabase, conflict_once};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -41,17 +42,17 @@ struct World {
 
 impl World {
     async fn new() -> World {
-        World::without(&[]).await
+        World::of(&[], 2).await
     }
 
-    /// One whose pipeline leaves out these views.
-    async fn without(left_out: &[&str]) -> World {
+    /// One whose pipeline leaves out these views, with so many connections.
+    async fn of(left_out: &[&str], connections: usize) -> World {
         let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
         let database = TestDatabase::create().await;
         let mut client = sql::database::connect(database.url()).await.unwrap();
         sql::migrate::migrate(&mut client).await.unwrap();
         client.batch_execute(ROWS).await.unwrap();
-        let pool = report::pool(&database.database(), 2).unwrap();
+        let pool = report::pool(&database.database(), connections).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), Stop::new());
         let serving = tokio::spawn(report::serve(listener, pool, left_out, Readiness::new(), stop.clone()));
@@ -120,8 +121,21 @@ async fn a_title_is_summed_over_the_range_asked_for() {
 }
 
 #[tokio::test]
+async fn a_conflict_with_those_who_write_is_not_the_askers_business() {
+    let world = World::new().await;
+    conflict_once(&world.connect().await, "progress").await;
+    // A connection that has failed once fails no more, so each route has a database of its own.
+    let other = World::new().await;
+    conflict_once(&other.connect().await, "progress").await;
+    assert_eq!(world.get("/v1/videos/v").await.0, 200);
+    assert_eq!(other.get("/v1/users/u/videos/v").await.0, 200);
+    world.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
 async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
-    let world = World::without(&["watch_segments", "ad_hours"]).await;
+    let world = World::of(&["watch_segments", "ad_hours"], 2).await;
     let (status, answer) = world.get("/v1/users/u/videos/v").await;
     assert_eq!((status, &answer["code"]), (501, &json!("left_out")));
     assert!(answer["detail"].as_str().unwrap().starts_with("watch_segments is left out"), "{answer}");
@@ -174,6 +188,28 @@ async fn the_database_works_no_longer_than_somebody_waits() {
     assert_eq!(other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0), 0);
     locking.rollback().await.unwrap();
     assert_eq!(world.get("/v1/videos/v").await.0, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_statement_whose_asker_has_hung_up() {
+    let world = World::of(&[], 1).await;
+    let (mut client, other) = (world.connect().await, world.connect().await);
+    let locking = client.transaction().await.unwrap();
+    locking.batch_execute("lock table watchbeat.title_hours").await.unwrap();
+    let mut asking = TcpStream::connect(world.address).await.unwrap();
+    asking.write_all(b"GET /v1/videos/v HTTP/1.1\r\nhost: report\r\n\r\n").await.unwrap();
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let waiting = async || other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while waiting().await == 0 {
+        assert!(Instant::now() < deadline, "the report does not ask");
+    }
+    drop(asking);
+    // The only connection is still waiting.
+    assert_eq!(world.get("/v1/users/u/videos/v").await.0, 200);
+    assert_eq!(waiting().await, 1);
+    locking.rollback().await.unwrap();
     world.end().await;
 }
 

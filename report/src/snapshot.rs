@@ -1,0 +1,78 @@
+//! One answer's way to the database: a connection that is lent for it, and one snapshot of all that it reads. What is read is not
+//! decided here.
+
+use std::ops::{Deref, DerefMut};
+
+use sql::database::{Connection, Pool};
+use tokio_postgres::{Client, Transaction};
+
+use crate::{ReportError, caps};
+
+/// What `read` finds in one snapshot, in time for who asked.
+pub(crate) async fn read<T>(
+    pool: &Pool,
+    read: impl AsyncFnMut(&Transaction<'_>) -> Result<T, ReportError>,
+) -> Result<T, ReportError> {
+    let is_conflict =
+        |error: &ReportError| matches!(error, ReportError::Database(error) if sql::snapshot::is_conflict(error));
+    in_time(async {
+        let mut lent = Lent::from(pool).await?;
+        let found = sql::snapshot::read(&mut lent, is_conflict, read).await;
+        lent.give_back();
+        found
+    })
+    .await
+}
+
+/// Whether the database answers.
+pub(crate) async fn ping(pool: &Pool) -> Result<(), ReportError> {
+    in_time(async {
+        let lent = Lent::from(pool).await?;
+        let answered = lent.simple_query("select 1").await;
+        lent.give_back();
+        answered?;
+        Ok(())
+    })
+    .await
+}
+
+async fn in_time<T>(asking: impl Future<Output = Result<T, ReportError>>) -> Result<T, ReportError> {
+    tokio::time::timeout(caps::ANSWER_TIMEOUT, asking).await.unwrap_or(Err(ReportError::TooSlow))
+}
+
+/// A connection of the pool. It goes back when its answers have come; dropped before, because time is up or who asked has hung
+/// up, it is closed: the next one would wait for the end of its statement.
+struct Lent(Option<Connection>);
+
+impl Lent {
+    async fn from(pool: &Pool) -> Result<Lent, ReportError> {
+        Ok(Lent(Some(pool.get().await?)))
+    }
+
+    fn give_back(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.take().map(Connection::take);
+    }
+}
+
+/// Why there is a connection.
+const IS_LENT: &str = "it is taken out only when it goes back";
+
+impl Deref for Lent {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.0.as_ref().expect(IS_LENT)
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.0.as_mut().expect(IS_LENT)
+    }
+}
