@@ -27,8 +27,11 @@ pub const WRITING_POLL_WAIT: Duration = Duration::from_millis(5);
 /// read again.
 pub const WAITING_EPOCHS: usize = 1_024;
 
-/// Bytes of messages that may wait, per partition.
+/// Bytes of epochs that may wait, per partition, decompressed: a full one has some millions.
 pub const WAITING_BYTES: usize = 64 << 20;
+
+/// Bytes of epochs that may wait in all, a quarter of the memory that a sink has in `k8s/base`. A chain keeps one whatever its size.
+pub const WAITING_BYTES_IN_ALL: usize = 256 << 20;
 
 /// First pause before a transaction is tried again; doubles.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(2);

@@ -31,7 +31,7 @@ pub struct Chain {
 pub struct Arrival {
     /// Offset on `partials`.
     pub offset: u64,
-    /// Bytes it had there.
+    /// Bytes it takes in memory.
     pub bytes: usize,
     /// The epoch.
     pub partial: Partial,
@@ -147,9 +147,12 @@ impl Chain {
             self.waiting_bytes += arrival.bytes;
             place.insert(arrival);
         }
-        while self.waiting.len() > caps::WAITING_EPOCHS
-            || (self.waiting_bytes > caps::WAITING_BYTES && self.waiting.len() > 1)
-        {
+        self.let_go(caps::WAITING_EPOCHS, caps::WAITING_BYTES);
+    }
+
+    /// Lets the farthest go until no more wait than this; one may, whatever its size.
+    fn let_go(&mut self, epochs: usize, bytes: usize) {
+        while self.waiting.len() > epochs || (self.waiting_bytes > bytes && self.waiting.len() > 1) {
             let Some((from, farthest)) = self.waiting.pop_last() else { return };
             self.waiting_bytes -= farthest.bytes;
             let dropped = self.dropped.get_or_insert(Dropped { from, offset: farthest.offset, end: None });
@@ -230,6 +233,15 @@ impl Chain {
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
+}
+
+/// Where more than `bytes` wait in all, the chain that has most of them lets its farthest go; which one that is.
+pub fn bound(chains: &mut BTreeMap<u32, Chain>, bytes: usize) -> Option<u32> {
+    let over = chains.values().map(|chain| chain.waiting_bytes).sum::<usize>().saturating_sub(bytes);
+    let some = chains.iter_mut().filter(|(_, chain)| over > 0 && chain.waiting.len() > 1);
+    let (partition, chain) = some.max_by_key(|(_, chain)| chain.waiting_bytes)?;
+    chain.let_go(caps::WAITING_EPOCHS, chain.waiting_bytes.saturating_sub(over));
+    Some(*partition)
 }
 
 /// What an epoch `[from, to)` is to a chain that stands at `next`.

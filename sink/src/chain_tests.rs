@@ -105,3 +105,30 @@ fn a_gap_that_is_there_at_the_end_after_reading_back_is_the_end() {
     assert!(matches!(read(&topic), Err(ChainError::Gap { next: 0, first: 1, .. })));
     assert_eq!(read(&topic[1..]), Ok(Vec::new()), "fewer wait for it");
 }
+
+#[test]
+fn where_too_much_waits_in_all_the_chain_with_most_of_it_lets_its_farthest_go() {
+    /// Bytes of the epochs that wait in two chains, how many bytes may, and of which they still wait.
+    type Case<'a> = ([&'a [usize]; 2], usize, [&'a [usize]; 2]);
+    let cases: [Case<'_>; 6] = [
+        ([&[10, 10, 10], &[20]], 50, [&[10, 10, 10], &[20]]),
+        ([&[10, 10, 10], &[20]], 49, [&[10, 10], &[20]]),
+        ([&[10, 10, 10], &[20]], 35, [&[10], &[20]]),
+        ([&[10, 10], &[21, 1]], 41, [&[10, 10], &[21]]),
+        ([&[30], &[10, 10]], 45, [&[30], &[10]]),
+        ([&[30], &[20]], 10, [&[30], &[20]]),
+    ];
+    for (waiting, most, expected) in cases {
+        let mut chains = BTreeMap::new();
+        for (partition, sizes) in (0..).zip(waiting) {
+            let mut chain = Chain::new(0, String::new(), 0);
+            for (at, &bytes) in (1..).zip(sizes) {
+                chain.take(Arrival { bytes, ..arrival(at, at, at + 1) }).unwrap();
+            }
+            chains.insert(partition, chain);
+        }
+        bound(&mut chains, most);
+        let left = chains.values().map(|chain| chain.waiting.values().map(|arrival| arrival.bytes).collect::<Vec<_>>());
+        assert!(left.clone().eq(expected), "{waiting:?} {most}: {:?}", left.collect::<Vec<_>>());
+    }
+}

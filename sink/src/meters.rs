@@ -1,6 +1,6 @@
 //! Every metric of the sink, declared once.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Epochs that were merged.
 pub(crate) const EPOCHS: &str = "watchbeat_sink_epochs_total";
@@ -29,4 +29,9 @@ pub(crate) fn describe() {
     describe_counter!(RETRIES, "tries of a database operation that failed and were repeated");
     describe_histogram!(WRITE_SECONDS, Unit::Seconds, "time to write a batch, retries included");
     describe_gauge!(CLOCK, Unit::Milliseconds, "log time up to which a partition is in the tables");
+}
+
+/// Sets [`WAITING`] of a partition.
+pub(crate) fn waiting(partition: u32, epochs: usize) {
+    gauge!(WAITING, "partition" => partition.to_string()).set(epochs as f64);
 }

@@ -12,7 +12,7 @@ use sql::database::Pool;
 use tokio::runtime::Handle;
 use topic::{Consumer, Log, Record};
 
-use crate::chain::{Arrival, Chain};
+use crate::chain::{self, Arrival, Chain};
 use crate::database::persistently;
 use crate::pace::Pace;
 use crate::progress::{self, Change, Changes, FromProgress, Progress};
@@ -284,11 +284,14 @@ impl State {
             let (pipeline, claimed) = (partial.pipeline, partial.partition);
             return Err(SinkError::Stranger { partition, offset, pipeline, claimed });
         }
-        let arrival = Arrival { offset, bytes: record.value.len(), partial };
+        let arrival = Arrival { offset, bytes: partial.bytes(), partial };
         let ready = chain.take(arrival).map_err(|source| SinkError::Chain { partition, offset, source })?;
-        gauge!(meters::WAITING, "partition" => partition.to_string()).set(chain.waiting() as f64);
         if ready.is_empty() && chain.waiting() == 0 {
             counter!(meters::REPEATS).increment(1);
+        }
+        let shortened = chain::bound(&mut self.chains, caps::WAITING_BYTES_IN_ALL);
+        for partition in shortened.into_iter().chain([partition]) {
+            meters::waiting(partition, self.chains[&partition].waiting());
         }
         self.ready.extend(ready.into_iter().map(|arrival| (partition, arrival)));
         Ok(())

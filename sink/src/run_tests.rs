@@ -208,18 +208,7 @@ async fn the_tables_of_another_pipeline_are_left_alone() {
 #[test]
 fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_tables_are_if_they_are_further() {
     for (next_offset, expected) in [(3, 5), (5, 5), (8, 8)] {
-        let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
-        let mut state = State {
-            settings: Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows: 1 },
-            changes: Changes::default(),
-            chains: BTreeMap::new(),
-            ready: VecDeque::new(),
-            gathered: Gathered::default(),
-            writing: None,
-            pace: Pace { rows: 1, patience: DEADLINE },
-            due: None,
-            leaving: false,
-        };
+        let mut state = state();
         let fingerprint = "f".to_owned();
         let range = Range {
             from: 0,
@@ -240,5 +229,40 @@ fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_ta
         let next = Arrival { offset: expected, bytes: 1, partial };
         let taken = state.chains.get_mut(&0).unwrap().take(next).unwrap();
         assert_eq!(taken.len(), 1, "the tables are at {next_offset}");
+    }
+}
+
+#[test]
+fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
+    const TEXT_BYTES: usize = caps::WAITING_BYTES / 4;
+    let mut state = state();
+    state.assign(Progress { partition: 0, next_offset: 0, fingerprint: "f".into(), partials_offset: 0 });
+    for from in 1..=6 {
+        let mut epoch = epoch(from);
+        let columns = vec![
+            Column::texts("site", Role::Key, vec!["a".repeat(TEXT_BYTES)]),
+            Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![1]),
+        ];
+        epoch.tables = vec![Table { name: "ledger_minutes".into(), rows: 1, columns }];
+        let value = epoch.encode();
+        assert!(value.len() < TEXT_BYTES / 100);
+        state.take(&Record { partition: 0, offset: from, timestamp_ms: 0, key: &[], value: &value }).unwrap();
+    }
+    assert_eq!(state.chains[&0].waiting(), 3);
+}
+
+/// A loop's memory in which nothing is yet.
+fn state() -> State {
+    let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
+    State {
+        settings: Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows: 1 },
+        changes: Changes::default(),
+        chains: BTreeMap::new(),
+        ready: VecDeque::new(),
+        gathered: Gathered::default(),
+        writing: None,
+        pace: Pace { rows: 1, patience: DEADLINE },
+        due: None,
+        leaving: false,
     }
 }

@@ -29,6 +29,14 @@ pub struct Partial {
     pub texts: Texts,
 }
 
+impl Partial {
+    /// Bytes it has before they are compressed, which is also what it takes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.encoded_len()
+    }
+}
+
 /// The texts that columns name by number.
 #[derive(Clone, PartialEq, Message)]
 #[allow(missing_docs)]
