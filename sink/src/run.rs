@@ -246,6 +246,7 @@ impl Sink {
             self.consumer.seek(row.partition, row.partials_offset)?;
             if let Some(chain) = self.state.chains.get_mut(&row.partition) {
                 chain.reset(row.next_offset, row.fingerprint, row.partials_offset);
+                meters::waiting(row.partition, 0);
             }
         }
         Ok(())
@@ -324,6 +325,7 @@ impl State {
                 Change::Assigned(row) => self.assign(row),
                 Change::Revoked(partition) => {
                     self.chains.remove(&partition);
+                    meters::waiting(partition, 0);
                     self.ready.retain(|(of, _)| *of != partition); // whoever has it now reads them
                     self.leaving |= self.gathered.ranges.contains_key(&partition);
                 }
