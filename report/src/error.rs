@@ -1,6 +1,7 @@
 //! What a request can end in besides its answer, as status and JSON. Details of the database go to the log, not to the asker.
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio_postgres::error::SqlState;
@@ -17,6 +18,9 @@ pub enum ReportError {
     /// No such resource.
     #[error("there is no such path: ask /v1/users/{{user}}/videos/{{video}} or /v1/videos/{{video}}")]
     NoSuchPath,
+    /// Nothing can be written here.
+    #[error("only GET is answered here")]
+    NotGet,
     /// The pipeline has no such view.
     #[error("{0} is left out here (--without-view), so this cannot be answered: ask the other tables with SQL")]
     LeftOut(&'static str),
@@ -40,11 +44,24 @@ impl From<tokio_postgres::Error> for ReportError {
     }
 }
 
+impl From<PathRejection> for ReportError {
+    fn from(rejection: PathRejection) -> ReportError {
+        ReportError::BadRequest(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ReportError {
+    fn from(rejection: QueryRejection) -> ReportError {
+        ReportError::BadRequest(rejection.body_text())
+    }
+}
+
 impl IntoResponse for ReportError {
     fn into_response(self) -> Response {
         let (status, code, detail) = match &self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad_request", self.to_string()),
             Self::Unknown(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
+            Self::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", self.to_string()),
             Self::LeftOut(_) => (StatusCode::NOT_IMPLEMENTED, "left_out", self.to_string()),
             Self::Unreachable(_) | Self::Database(_) | Self::TooSlow => {
                 tracing::warn!(error = %self, "a report could not be answered");

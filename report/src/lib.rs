@@ -35,6 +35,7 @@ pub async fn serve(
         .route("/v1/users/{user}/videos/{video}", if_kept(&user_video::READS, &left_out, get(user_video::answer)))
         .route("/v1/videos/{video}", if_kept(&video::READS, &left_out, get(video::answer)))
         .fallback(async || ReportError::NoSuchPath)
+        .method_not_allowed_fallback(async || ReportError::NotGet)
         .with_state(pool);
     let stopped = async move { stop.requested().await };
     let serving = async { axum::serve(listener, routes).with_graceful_shutdown(stopped).await };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
@@ -67,10 +67,10 @@ pub(crate) struct Parameters {
 
 pub(crate) async fn answer(
     State(pool): State<Pool>,
-    Path((user, video)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<UserVideo>, ReportError> {
-    let Query(parameters) = parameters.map_err(|error| ReportError::BadRequest(error.body_text()))?;
+    let (Path((user, video)), Query(parameters)) = (path?, parameters?);
     let site = parameters.site.unwrap_or_else(|| "default".to_owned());
     for (what, id) in [("site", &site), ("user", &user), ("video", &video)] {
         progress::check_id(what, id)?;

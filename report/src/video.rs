@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
@@ -66,10 +66,10 @@ pub(crate) struct Parameters {
 
 pub(crate) async fn answer(
     State(pool): State<Pool>,
-    Path(video): Path<String>,
+    video: Result<Path<String>, PathRejection>,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Video>, ReportError> {
-    let Query(parameters) = parameters.map_err(|error| ReportError::BadRequest(error.body_text()))?;
+    let (Path(video), Query(parameters)) = (video?, parameters?);
     let site = parameters.site.unwrap_or_else(|| "default".to_owned());
     progress::check_id("site", &site)?;
     progress::check_id("video", &video)?;

@@ -65,13 +65,17 @@ impl World {
 
     /// Status and JSON.
     async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: report\r\nconnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: report\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
     }
 
     async fn end(self) {
@@ -226,10 +230,18 @@ async fn what_cannot_be_answered_is_said_in_json() {
         ("/v1/videos/v?from=2026-01-02&to=2026-01-01", 400, "bad_request"),
         ("/v1/videos/v%20w", 400, "bad_request"),
         ("/v1/users/u/videos/v?site=", 400, "bad_request"),
+        ("/v1/videos/%FF", 400, "bad_request"),
+        ("/v1/users/%FF/videos/v", 400, "bad_request"),
+        ("/v1/videos/v?from=%FF", 400, "bad_request"),
+        ("/v1/videos/v?from=0&from=0", 400, "bad_request"),
     ];
     for (path, status, code) in cases {
         let (found, answer) = world.get(path).await;
         assert_eq!((found, &answer["code"]), (status, &json!(code)), "{path}: {answer}");
+    }
+    for path in ["/v1/videos/v", "/v1/users/u/videos/v"] {
+        let (status, answer) = world.ask("POST", path).await;
+        assert_eq!((status, &answer["code"]), (405, &json!("method_not_allowed")), "{path}: {answer}");
     }
     world.database = None;
     let (status, answer) = world.get("/v1/videos/v").await;
