@@ -18,6 +18,8 @@ const PARTITIONS: u32 = 4;
 const QUIET_RATE: u64 = 1_000;
 /// What the noisy site may send; it sends ten times that.
 const NOISY_ALLOWANCE: u64 = 1_000;
+/// How many times its p99 without the attack a quiet site may see under it.
+const MOST_RATIO: f64 = 2.0;
 /// Connections that dawdle, and those of one address that opens far more than it may.
 const SLOW: u64 = 10_000;
 const GREEDY: u64 = 3_000;
@@ -46,7 +48,8 @@ pub(crate) fn run() -> Result<()> {
         rounds.iter().map(|round| of(round).latency_ms(0.99)).collect()
     };
     let attacks: Vec<&Value> = rounds.iter().map(|(.., attack)| attack).collect();
-    let noisy_refused: u64 = attacks.iter().filter_map(|attack| attack["noisy_answers"]["429"].as_u64()).sum();
+    let refused = |attack: &&Value| attack["noisy_answers"]["429"].as_u64().unwrap_or(0);
+    let noisy_refused: u64 = attacks.iter().map(refused).sum();
     print_line(&json!({
         "bench": "armour",
         "p99_ms_quiet": alone,
@@ -62,6 +65,11 @@ pub(crate) fn run() -> Result<()> {
         "rounds": rounds.len(),
     }));
     ensure!(errors == 0, "{errors} requests of the quiet site were not taken");
+    ensure!(
+        attacks.iter().all(|attack| refused(attack) > 0),
+        "a round refused nothing of the noisy site: it was no attack"
+    );
+    ensure!(attacked <= alone * MOST_RATIO, "the quiet site waited {attacked} ms under attack, {alone} ms without");
     Ok(())
 }
 
