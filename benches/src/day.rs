@@ -91,8 +91,7 @@ async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     let flush_rows = setting("WATCHBEAT_FLUSH_ROWS", FLUSH_ROWS).to_string();
     let mut sink = Role::start_anywhere(&["sink", "--flush-rows", &flush_rows])?;
     while client.query_one(PROGRESS, &[]).await?.get::<_, i64>(0) < records {
-        let ended = processors.iter_mut().chain([&mut sink]).map(Role::has_ended).collect::<Result<Vec<_>>>()?;
-        ensure!(!ended.contains(&true), "a process ended before the tables held every record");
+        processors.iter_mut().chain([&mut sink]).try_for_each(Role::ensure_running)?;
         tokio::time::sleep(NAP).await;
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -106,14 +105,16 @@ async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
         wal_bytes: wal - wal_before,
         database_bytes,
     };
-    wait_for_points(&client).await?;
+    wait_for_points(&client, processors.iter_mut().chain([&mut sink])).await?;
     Ok(replayed)
 }
 
 /// Waits until no point waits for the report before it any more.
-async fn wait_for_points(client: &Client) -> Result<()> {
+async fn wait_for_points<'a>(client: &Client, roles: impl Iterator<Item = &'a mut Role>) -> Result<()> {
     let waiting = "select coalesce(sum(waiting), 0)::bigint from watchbeat.progress";
+    let mut roles: Vec<&mut Role> = roles.collect();
     while client.query_one(waiting, &[]).await?.get::<_, i64>(0) > 0 {
+        roles.iter_mut().try_for_each(|role| role.ensure_running())?;
         tokio::time::sleep(NAP).await;
     }
     Ok(())

@@ -45,18 +45,21 @@ pub(crate) async fn process(heartbeats: u64) -> Result<Processed> {
     viewers::append(&log.producer(Duration::from_millis(5))?, "heartbeats", partitions, viewers, heartbeats, start)
         .await?;
     let ends = log.end_offsets("heartbeats").await?;
+    role::pin_kafka()?;
+    role::pin_this_program()?; // it reads the partials meanwhile
     let snapshots = tempfile::tempdir()?;
     let role = Role::start(&["process", "--snapshots", &snapshots.path().to_string_lossy()])?;
-    let (cost, partial_bytes) = tokio::task::spawn_blocking(move || watch(&log, &ends, &role)).await??;
+    let (cost, partial_bytes) = tokio::task::spawn_blocking(move || watch(&log, &ends, role)).await??;
     Ok(Processed { heartbeats, viewers, partitions, cost, partial_bytes })
 }
 
 /// Reads the partials until they cover the log up to `ends`; gives the cost by then, and their bytes.
-fn watch(log: &Log, ends: &[u64], role: &Role) -> Result<(Cost, u64)> {
+fn watch(log: &Log, ends: &[u64], mut role: Role) -> Result<(Cost, u64)> {
     let mut consumer = log.consumer("partials", "bench", Box::new(FromTheStart))?;
     let mut upto = vec![0; ends.len()];
     let mut bytes = 0;
     while upto.iter().zip(ends).any(|(upto, end)| upto < end) {
+        role.ensure_running()?;
         consumer.poll(Duration::from_millis(20), 1_000, &mut |records| {
             for record in records {
                 bytes += record.value.len() as u64;

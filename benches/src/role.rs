@@ -1,19 +1,20 @@
 //! The programs under test as processes, by default on one core, and what they cost.
 
 use crate::stat::{self, Stat};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio_postgres::Client;
 
 /// The core of the process under test; everything else shares the others.
 const CORE: &str = "1";
 /// As `watchbeat migrate` makes them when it is not told. The more there are, the longer is an epoch of so many records, the
 /// more it merges, and the less memory its records touch.
 pub(crate) const PARTITIONS: u64 = 64;
-/// What is left for Kafka and the load.
+/// What is left for Kafka, the database and the load.
 const OTHER_CORE: &str = "0";
 /// Time for a process to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,13 +37,37 @@ pub(crate) fn kafka_dir() -> Result<String> {
 /// Keeps Kafka off the core under test.
 pub(crate) fn pin_kafka() -> Result<()> {
     let pid = fs::read_to_string(format!("{}/kafka.pid", kafka_dir()?))?;
+    pin(pid.trim().parse()?, OTHER_CORE).context("Kafka")
+}
+
+/// Keeps the database off the core under test: its server, the sessions it has, and those to come.
+pub(crate) async fn pin_database(client: &Client) -> Result<()> {
+    let server = stat::postgres_server(client).await?;
+    pin(server, OTHER_CORE).context("the database")?;
+    for child in stat::children(server)? {
+        // One that has ended meanwhile needs no core.
+        pin(child, OTHER_CORE).or_else(|error| if Stat::of(child).is_ok() { Err(error) } else { Ok(()) })?;
+    }
+    Ok(())
+}
+
+/// Keeps this program off the core under test: what it reads and writes is not to be measured.
+pub(crate) fn pin_this_program() -> Result<()> {
+    pin(std::process::id(), OTHER_CORE)
+}
+
+/// Puts this program on the core under test, as the floor that the role is held against.
+pub(crate) fn take_the_roles_place() -> Result<()> {
+    pin(std::process::id(), CORE)
+}
+
+/// Moves a process with all its threads to a core, and what it starts from now on.
+fn pin(pid: u32, core: &str) -> Result<()> {
     let pinned = Command::new("taskset")
-        .args(["--all-tasks", "--cpu-list", "--pid", OTHER_CORE, pid.trim()])
+        .args(["--all-tasks", "--cpu-list", "--pid", core, &pid.to_string()])
         .stdout(Stdio::null())
         .status()?;
-    if !pinned.success() {
-        bail!("taskset cannot move Kafka to core {OTHER_CORE}");
-    }
+    ensure!(pinned.success(), "taskset cannot move process {pid} to core {core}");
     Ok(())
 }
 
@@ -168,6 +193,12 @@ impl Role {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// An error when it has ended by itself: what it should do will never come.
+    pub(crate) fn ensure_running(&mut self) -> Result<()> {
+        let ended = self.child.try_wait()?;
+        ended.map_or(Ok(()), |status| bail!("process {} under test ended by itself: {status}", self.child.id()))
     }
 
     /// Whether it ended by itself.

@@ -1,5 +1,5 @@
-//! The sink from published partials to committed rows, on one core; the database has the others. Then the floor: the same
-//! epochs, merged beforehand into batches as large, by nothing but the upserts.
+//! The sink from published partials to committed rows, on one core; the database and Kafka have the other. Then the floor: the
+//! same epochs, merged beforehand into batches as large, by nothing but the upserts, on the core that the sink had.
 
 use crate::figures::{print_line, round_2};
 use crate::process::process;
@@ -9,6 +9,7 @@ use playback::texts::Texts;
 use serde_json::json;
 use sink::merge::{Merged, MergedTable, Ordered, Work};
 use sink::upsert;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Transaction};
@@ -29,11 +30,13 @@ pub(crate) async fn run() -> Result<()> {
     let heartbeats = setting("HEARTBEATS", HEARTBEATS);
     process(heartbeats).await?;
     let mut client = sql::database::connect(&role::database_url()?).await?;
+    role::pin_database(&client).await?;
     let (written, sink) = sink(&client, heartbeats).await?;
     let rows_per_second = written as f64 / sink.writing_seconds;
     let batches = tokio::task::spawn_blocking(move || batches(heartbeats)).await??;
     client.batch_execute(EMPTY).await?;
     client.batch_execute("checkpoint").await?;
+    role::take_the_roles_place()?;
     let (floor_rows, floor_seconds) = floor(&mut client, &batches).await?;
     let floor_rows_per_second = floor_rows as f64 / floor_seconds;
     print_line(&json!({
@@ -61,9 +64,10 @@ struct Sunk {
 
 /// Runs the sink over all partials; how many rows that wrote, and what it cost.
 async fn sink(client: &Client, heartbeats: u64) -> Result<(i64, Sunk)> {
-    let role = Role::start(&["sink"])?;
+    let mut role = Role::start(&["sink"])?;
     let mut assigned = None;
     loop {
+        role.ensure_running()?;
         let progress = "select count(*), coalesce(sum(next_offset - ticks), 0)::bigint from watchbeat.progress";
         let row = client.query_one(progress, &[]).await?;
         if row.get::<_, i64>(0) > 0 {
@@ -87,12 +91,14 @@ fn batches(heartbeats: u64) -> Result<Vec<Ordered>> {
     let mut consumer = log.consumer("partials", "floor", Box::new(FromTheStart))?;
     let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::caps::FLUSH_ROWS as u64) as usize;
     let mut batches = vec![Merged::default()];
-    let mut covered = 0;
-    while covered < heartbeats {
+    let mut covered: HashMap<u32, u64> = HashMap::new();
+    while covered.values().sum::<u64>() < heartbeats {
         let mut added = Ok(());
         let mut add = |record: &Record<'_>| -> Result<()> {
             let partial = sql::codec::decode(record.value)?;
-            covered += partial.to - partial.from;
+            // The ledger counts from the first record; ticks are on the log, too, and nobody's heartbeats.
+            let ticks = partial.ledger.as_ref().context("a partial has a ledger")?.ticks;
+            covered.insert(partial.partition, partial.to - ticks);
             let last = batches.last_mut().context("there is always a batch")?;
             last.add(&partial)?;
             if last.rows() >= rows {

@@ -49,8 +49,8 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) async fn now(client: &Client) -> Result<Servers> {
-        let backend: i32 = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
-        Ok(Servers { kafka: kafka_cpu_seconds()?, postgres: postgres_cpu_seconds(u32::try_from(backend)?)? })
+        let server = postgres_server(client).await?;
+        Ok(Servers { kafka: kafka_cpu_seconds()?, postgres: postgres_cpu_seconds(server)? })
     }
 }
 
@@ -60,12 +60,22 @@ fn kafka_cpu_seconds() -> Result<f64> {
     Ok(Stat::of(pid.trim().parse()?)?.cpu_seconds)
 }
 
-/// CPU seconds so far of the PostgreSQL server that has this session, its other sessions included.
-fn postgres_cpu_seconds(backend: u32) -> Result<f64> {
-    let server = Stat::of(backend)?.parent;
-    let itself = Stat::of(server)?;
+/// The process of the PostgreSQL server that has this session.
+pub(crate) async fn postgres_server(client: &Client) -> Result<u32> {
+    let backend: i32 = client.query_one("select pg_backend_pid()", &[]).await?.get(0);
+    Ok(Stat::of(u32::try_from(backend)?)?.parent)
+}
+
+/// Processes that a process has started and that have not ended.
+pub(crate) fn children(parent: u32) -> Result<Vec<u32>> {
     let processes = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(processes.filter(|pid| Stat::of(*pid).is_ok_and(|stat| stat.parent == parent)).collect())
+}
+
+/// CPU seconds so far of a PostgreSQL server, all its sessions included.
+fn postgres_cpu_seconds(server: u32) -> Result<f64> {
+    let itself = Stat::of(server)?;
     // One that ends meanwhile is missed: sessions of this program last.
-    let children = processes.filter_map(|pid| Stat::of(pid).ok()).filter(|stat| stat.parent == server);
+    let children = children(server)?.into_iter().filter_map(|pid| Stat::of(pid).ok());
     Ok(itself.cpu_seconds + itself.ended_cpu_seconds + children.map(|child| child.cpu_seconds).sum::<f64>())
 }
