@@ -95,6 +95,13 @@ pub(crate) fn told(arguments: &[&str]) -> Result<Value> {
     last_line(command(arguments)?, arguments[0])
 }
 
+/// The same without the database.
+pub(crate) fn told_without_database(arguments: &[&str]) -> Result<Value> {
+    let mut command = command(arguments)?;
+    command.env_remove("WATCHBEAT_DATABASE_URL");
+    last_line(command, arguments[0])
+}
+
 /// The same off the core under test, and without the database.
 pub(crate) fn told_beside(arguments: &[&str]) -> Result<Value> {
     let mut command = pinned(&command(arguments)?, OTHER_CORE);
