@@ -9,28 +9,39 @@ use std::process::ExitCode;
 
 /// What a heartbeat costs, measured on one machine; `docs/capacity.md` says how each was.
 mod cost {
-    /// CPU of a gateway for a request of one report, µs.
-    pub(super) const GATEWAY_REQUEST_US: f64 = 17.8;
-    /// CPU of a gateway for each further report of a request, µs.
-    pub(super) const GATEWAY_REPORT_US: f64 = 0.9;
-    /// CPU of Kafka for a heartbeat and what becomes of it, written once and read once, µs.
-    pub(super) const KAFKA_US: f64 = 4.1;
-    /// CPU of a processor with the shipped views, µs.
-    pub(super) const PROCESS_US: f64 = 2.1;
+    /// CPU that a request of one report takes, and each further report of it; µs.
+    pub(super) struct Request {
+        first_us: f64,
+        further_us: f64,
+    }
+
+    impl Request {
+        /// Of a request of so many reports.
+        pub(super) fn us(&self, reports: f64) -> f64 {
+            self.first_us + (reports - 1.0) * self.further_us
+        }
+    }
+
+    /// CPU of a gateway.
+    pub(super) const GATEWAY: Request = Request { first_us: 24.0, further_us: 2.0 };
+    /// CPU of Kafka for a heartbeat and what becomes of it, written once and read once.
+    pub(super) const KAFKA: Request = Request { first_us: 12.0, further_us: 3.4 };
+    /// CPU of a processor with the shipped views.
+    pub(super) const PROCESSOR: Request = Request { first_us: 6.0, further_us: 1.8 };
     /// CPU of a sink for each row it writes, µs.
-    pub(super) const SINK_ROW_US: f64 = 2.1;
+    pub(super) const SINK_ROW_US: f64 = 2.3;
     /// CPU of the database for each row, µs.
     pub(super) const DATABASE_ROW_US: f64 = 6.3;
     /// Memory of a processor besides its sessions, bytes.
-    pub(super) const PROCESSOR_BYTES: f64 = 720e6;
+    pub(super) const PROCESSOR_BYTES: f64 = 1_040e6;
     /// Memory of a processor for each session of the last 24 h, bytes.
-    pub(super) const SESSION_BYTES: f64 = 330.0;
+    pub(super) const SESSION_BYTES: f64 = 325.0;
     /// A heartbeat on the log, compressed, bytes.
     pub(super) const RECORD_BYTES: f64 = 54.5;
     /// What it adds to the log of partials, bytes.
-    pub(super) const PARTIAL_BYTES: f64 = 7.3;
+    pub(super) const PARTIAL_BYTES: f64 = 6.5;
     /// All tables by the number of sessions in them, indexes included, bytes.
-    pub(super) const TABLE_BYTES_PER_SESSION: f64 = 1_580.0;
+    pub(super) const TABLE_BYTES_PER_SESSION: f64 = 1_650.0;
 }
 
 /// Rows of its own that a session with new heartbeats has in a flush: itself, a segment, a resume position.
@@ -61,8 +72,8 @@ pub(crate) struct CapacityFlags {
     /// Heartbeats a second at the peak; else 5.8 times the mean
     #[arg(long, value_parser = positive)]
     peak: Option<f64>,
-    /// Sessions that a viewer begins a day
-    #[arg(long, default_value_t = 4.0, value_parser = positive)]
+    /// Sessions that a viewer begins a day; as many as in the profile `day`
+    #[arg(long, default_value_t = 7.9, value_parser = positive)]
     sessions: f64,
     /// Copies that Kafka keeps of each record
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -108,15 +119,14 @@ impl CapacityFlags {
         let rows_per_second = peak / batch * rows_per_request;
         let sessions_per_day = self.viewers as f64 * self.sessions;
         let cores = |per_second: f64, us: f64| per_second * us / 1e6 / UTILISATION;
-        let per_request = cost::GATEWAY_REQUEST_US + (batch - 1.0) * cost::GATEWAY_REPORT_US;
-        let processor_cores = cores(peak, cost::PROCESS_US);
+        let processor_cores = cores(peak / batch, cost::PROCESSOR.us(batch));
         let sink_cores = cores(rows_per_second, cost::SINK_ROW_US);
         let on_log = (cost::RECORD_BYTES + cost::PARTIAL_BYTES) * f64::from(self.replication);
         Plan {
             heartbeats_per_day,
             peak_per_second: peak,
-            gateway_cores: cores(peak / batch, per_request),
-            kafka_cores: cores(peak, cost::KAFKA_US) * f64::from(self.replication),
+            gateway_cores: cores(peak / batch, cost::GATEWAY.us(batch)),
+            kafka_cores: cores(peak / batch, cost::KAFKA.us(batch)) * f64::from(self.replication),
             processor_cores,
             processor_bytes: cost::PROCESSOR_BYTES * processor_cores.ceil() + sessions_per_day * cost::SESSION_BYTES,
             sink_cores,
@@ -206,6 +216,15 @@ mod tests {
         let day = plan("");
         assert!((day.heartbeats_per_day - 300e6).abs() < 3e6, "{day:?}");
         assert!((day.peak_per_second - 20_000.0).abs() < 500.0, "{day:?}");
+    }
+
+    #[test]
+    fn the_default_takes_what_the_whole_day_was_measured_to_take() {
+        let day = plan("");
+        let gigabytes = |bytes: f64| bytes / 1e9;
+        assert!((gigabytes(day.database_bytes_per_day) - 2.6).abs() < 0.1, "{day:?}");
+        // The log of heartbeats and that of partials, in three copies.
+        assert!((gigabytes(day.kafka_bytes_per_day) / 3.0 - 18.7).abs() < 1.0, "{day:?}");
     }
 
     #[test]
