@@ -40,9 +40,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was sent and not acknowledged for this long makes a connection lost, unless the URL says otherwise: the system would
-/// send it again for a quarter of an hour. A server that waits for a lock for so long and takes nothing in meanwhile counts as
-/// lost too; what it was asked is asked again.
-pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(20);
+/// send it again for a quarter of an hour. No shorter than a transaction may take: a server that waits for a lock and takes nothing in
+/// meanwhile looks the same.
+pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection on which nothing moves is probed after this long, unless the URL says otherwise.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
