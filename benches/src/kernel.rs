@@ -36,6 +36,7 @@ pub(crate) fn run() -> Result<()> {
     let bytes = stat::memory(std::process::id(), "VmRSS:")?.saturating_sub(before);
     let folding = beat(sessions, BEATS_BEFORE, |records| fold(&mut kernel, records, &mut facts));
     let begun = Instant::now();
+    kernel.forget(); // as the processor's loop does before it saves
     let captured = postcard::to_stdvec(&kernel)?;
     let pause = begun.elapsed();
     drop(other);
