@@ -237,18 +237,20 @@ fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_ta
 
 #[test]
 fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
-    const TEXT_BYTES: usize = caps::WAITING_BYTES / 4;
+    const LONGEST: usize = sql::caps::TEXT_BYTES as usize;
+    const TEXTS: usize = caps::WAITING_BYTES / 4 / LONGEST;
+    let text = |number: usize| format!("{number:08}{}", "a".repeat(LONGEST - 8));
     let mut state = state();
     state.assign(Progress { partition: 0, next_offset: 0, fingerprint: "f".into(), partials_offset: 0 });
     for from in 1..=6 {
         let mut epoch = epoch(from);
         let columns = vec![
-            Column::texts("site", Role::Key, vec!["a".repeat(TEXT_BYTES)]),
-            Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![1]),
+            Column::texts("site", Role::Key, (0..TEXTS).map(text).collect()),
+            Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![1; TEXTS]),
         ];
-        epoch.tables = vec![Table { name: "ledger_minutes".into(), rows: 1, columns }];
+        epoch.tables = vec![Table { name: "ledger_minutes".into(), rows: TEXTS as u32, columns }];
         let value = epoch.encode();
-        assert!(value.len() < TEXT_BYTES / 100);
+        assert!(value.len() < TEXTS * LONGEST / 100);
         state.take(&Record { partition: 0, offset: from, timestamp_ms: 0, key: &[], value: &value }).unwrap();
     }
     assert_eq!(state.chains[&0].waiting(), 3);
