@@ -178,9 +178,13 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A connection, which goes back when it is dropped.
+    /// A connection, which goes back when it is dropped. What goes wrong while a new one is set up is told as what goes wrong
+    /// while it is made: it may pass for the same reasons.
     pub async fn get(&self) -> Result<Connection, PoolError> {
-        self.connections.get().await
+        self.connections.get().await.map_err(|error| match error {
+            PoolError::PostCreateHook(HookError::Backend(error)) => PoolError::Backend(error),
+            error => error,
+        })
     }
 
     /// Asks the server to end the statement that runs on a connection of this pool.

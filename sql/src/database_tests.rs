@@ -194,9 +194,9 @@ fn what_cannot_be_opened_is_refused_without_the_password() {
 #[test]
 fn a_peer_that_is_gone_is_noticed_as_soon_as_the_url_says_or_else_soon() {
     let cases = [
-        ("", 20, 30),
+        ("", 60, 30),
         ("?tcp_user_timeout=5", 5, 30),
-        ("?keepalives_idle=300", 20, 300),
+        ("?keepalives_idle=300", 60, 300),
         ("?keepalives_idle=300&tcp_user_timeout=90", 90, 300),
     ];
     for (query, unacknowledged, idle) in cases {
@@ -230,4 +230,12 @@ fn a_cause_that_a_text_has_already_is_told_once() {
     struct Silent(#[source] Quoting);
     let error = Silent(Quoting { source: std::io::Error::other("disk full") });
     assert_eq!(told(&error), "cannot go on: sink failed: disk full");
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_set_up_cannot_be_made() {
+    let database = TestDatabase::create().await;
+    let impossible = database.database().impatient_pool(1, Duration::MAX).unwrap();
+    let refused = impossible.get().await.err().unwrap();
+    assert!(matches!(&refused, PoolError::Backend(error) if error.as_db_error().is_some()), "{refused:?}");
 }
