@@ -4,7 +4,7 @@ use crate::flags::AuthorityFlags;
 use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
-use processor::plan::TableColumn;
+use sink::upsert::quoted;
 use sql::partial::{Kind, Role};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,15 +72,11 @@ async fn table_of(file: &PathBuf) -> Result<String> {
                 Kind::Boolean => "boolean",
             };
             let not_null = if column.role == Role::Key { " not null" } else { "" };
-            format!("    {} {sql_type}{not_null}", quoted(column))
+            format!("    {} {sql_type}{not_null}", quoted(&column.name))
         })
         .collect();
-    let keys: Vec<_> = view.columns.iter().filter(|column| column.role == Role::Key).map(quoted).collect();
+    let keys: Vec<_> =
+        view.columns.iter().filter(|column| column.role == Role::Key).map(|column| quoted(&column.name)).collect();
     lines.push(format!("    primary key ({})", keys.join(", ")));
     Ok(format!("create table watchbeat.{} (\n{}\n);\n", view.name, lines.join(",\n")))
-}
-
-/// In quotes, as the sink writes it, for names such as `to` that are words of SQL.
-fn quoted(column: &TableColumn) -> String {
-    format!("\"{}\"", column.name)
 }

@@ -30,6 +30,15 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("tokio-postgres", &["sql", "sink", "report", "loadgen", "watchbeat", "benches"]),
 ];
 
+/// Documents, alerts and dashboards that name metrics.
+const METRICS_NAMED_IN: [&str; 5] = [
+    "docs/api.md",
+    "docs/gateway.md",
+    "docs/operations.md",
+    "k8s/dashboards/gateway.json",
+    "k8s/monitoring/rules.yaml",
+];
+
 /// No file is longer than a sitting.
 const MAX_LINES: usize = 450;
 
@@ -114,6 +123,30 @@ fn the_map_has_every_crate_and_every_file_of_limits() {
     let listed = limits.map(|path| format!("`{}`", relative(&path)));
     let wrong: Vec<_> = rows.chain(listed).filter(|entry| !map.contains(entry)).collect();
     assert_none(&wrong);
+}
+
+/// What operators are told to look at is there.
+#[test]
+fn every_metric_that_is_named_is_one_of_the_programs() {
+    let sources = RUNNABLE.iter().chain(&GROUND).flat_map(|part| files(&root().join(part).join("src"), ".rs"));
+    let known: BTreeSet<String> = sources.flat_map(|file| metric_names(&fs::read_to_string(file).unwrap())).collect();
+    let mut wrong = Vec::new();
+    for file in METRICS_NAMED_IN {
+        for name in metric_names(&fs::read_to_string(root().join(file)).unwrap()) {
+            // What Prometheus makes of a histogram.
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            if !known.contains(base.unwrap_or(&name)) {
+                wrong.push(format!("{file} names {name}, which is no metric"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// Every word of a text that begins as the names of our metrics do.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let is_of_name = |character: &char| character.is_ascii_lowercase() || *character == '_';
+    text.match_indices("watchbeat_").map(|(start, _)| text[start..].chars().take_while(is_of_name).collect()).collect()
 }
 
 /// What stands in backticks on one line, begins with a folder of the repository and is no pattern: `sql/views/`.

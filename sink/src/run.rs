@@ -120,7 +120,6 @@ impl Sink {
     fn reach_database(&self) -> Result<(), SinkError> {
         let pipeline = &self.state.settings.pipeline;
         let reading = persistently("reaching the database", &self.database, &self.stop, async || {
-            progress::read(&self.pool, pipeline, &[]).await?;
             progress::other_pipeline(&self.pool, pipeline).await
         });
         match self.runtime.block_on(reading)?.flatten() {

@@ -36,8 +36,8 @@ pub fn write_order(table: &MergedTable) -> (usize, &str) {
 #[must_use]
 pub fn upsert(table: &MergedTable) -> String {
     let stored: Vec<&MergedColumn> = stored(table).collect();
-    let names = join(stored.iter().map(|column| quoted(column)), ", ");
-    let keys = join(keys(table).map(quoted), ", ");
+    let names = join(stored.iter().map(|column| quoted(&column.name)), ", ");
+    let keys = join(keys(table).map(|column| quoted(&column.name)), ", ");
     let sets = join(stored.iter().filter(|column| column.role != Role::Key).map(|column| set(column)), ", ");
     let action = if sets.is_empty() { "nothing".to_owned() } else { format!("update set {sets}") };
     let arrays = arrays(stored.iter().copied());
@@ -49,10 +49,10 @@ pub fn upsert(table: &MergedTable) -> String {
 
 /// Deletes rows by key; with `only_zeros` those of them whose sums are all zero.
 pub(crate) fn delete(table: &MergedTable, only_zeros: bool) -> String {
-    let names = join(keys(table).map(quoted), ", ");
-    let same = join(keys(table).map(|column| format!("t.{0} = k.{0}", quoted(column))), " and ");
+    let names = join(keys(table).map(|column| quoted(&column.name)), ", ");
+    let same = join(keys(table).map(|column| format!("t.{0} = k.{0}", quoted(&column.name))), " and ");
     let sums = table.columns.iter().filter(|column| only_zeros && column.role == Role::Sum);
-    let zeros = join(sums.map(|column| format!(" and coalesce(t.{}, 0) = 0", quoted(column))), "");
+    let zeros = join(sums.map(|column| format!(" and coalesce(t.{}, 0) = 0", quoted(&column.name))), "");
     let (name, arrays) = (&table.name, arrays(keys(table)));
     format!("delete from watchbeat.{name} as t using unnest({arrays}) as k ({names}) where {same}{zeros}")
 }
@@ -78,7 +78,7 @@ fn keys(table: &MergedTable) -> impl Iterator<Item = &MergedColumn> {
 
 /// How the value that is there meets the new one; a null on either side is nothing, except to a replacement.
 fn set(column: &MergedColumn) -> String {
-    let name = quoted(column);
+    let name = quoted(&column.name);
     match column.role {
         Role::Sum => format!("{name} = coalesce(t.{name} + excluded.{name}, t.{name}, excluded.{name})"),
         Role::Or => format!("{name} = coalesce(t.{name} or excluded.{name}, t.{name}, excluded.{name})"),
@@ -88,9 +88,10 @@ fn set(column: &MergedColumn) -> String {
     }
 }
 
-/// In quotes, for names such as `to` that are words of SQL.
-fn quoted(column: &MergedColumn) -> String {
-    format!("\"{}\"", column.name)
+/// A column's name in quotes, for names such as `to` that are words of SQL.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
 }
 
 fn arrays<'a>(columns: impl Iterator<Item = &'a MergedColumn>) -> String {

@@ -2,7 +2,6 @@
 //! than a minute of it; one that never becomes a view may have it from every minute and territory there are.
 
 use crate::credit::Territory;
-use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -39,23 +38,16 @@ impl Held {
     }
 
     /// All of it, in an order that follows from what was added; nothing is left.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Part> + use<> {
-        let (few, many) = match std::mem::take(self) {
-            Held::Few(few) => (few, None),
-            Held::Many(many) => (Box::default(), Some(many)),
-        };
-        let many = many.into_iter().flat_map(|many| *many);
-        few.into_iter().chain(many.map(|((minute, territory), gross_ms)| (minute, territory, gross_ms)))
+    pub(super) fn take(&mut self) -> Vec<Part> {
+        match std::mem::take(self) {
+            Held::Few(few) => few.into_vec(),
+            Held::Many(many) => parts(&many),
+        }
     }
+}
 
-    fn parts(&self) -> impl Iterator<Item = Part> + '_ {
-        let (few, many) = match self {
-            Held::Few(few) => (&few[..], None),
-            Held::Many(many) => (&[][..], Some(many)),
-        };
-        let many = many.into_iter().flat_map(|many| many.iter());
-        few.iter().copied().chain(many.map(|(&(minute, territory), &gross_ms)| (minute, territory, gross_ms)))
-    }
+fn parts(many: &BTreeMap<(i64, Territory), i64>) -> Vec<Part> {
+    many.iter().map(|(&(minute, territory), &gross_ms)| (minute, territory, gross_ms)).collect()
 }
 
 impl Default for Held {
@@ -77,13 +69,10 @@ impl From<Vec<Part>> for Held {
 /// As its parts.
 impl Serialize for Held {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let length = match self {
-            Held::Few(few) => few.len(),
-            Held::Many(many) => many.len(),
-        };
-        let mut parts = serializer.serialize_seq(Some(length))?;
-        self.parts().try_for_each(|part| parts.serialize_element(&part))?;
-        parts.end()
+        match self {
+            Held::Few(few) => few.serialize(serializer),
+            Held::Many(many) => parts(many).serialize(serializer),
+        }
     }
 }
 
@@ -110,11 +99,11 @@ mod tests {
                 held.add(place.0, place.1, gross_ms);
             }
             let mut restored: Held = postcard::from_bytes(&postcard::to_allocvec(&held).unwrap()).unwrap();
-            let (before, after): (Vec<Part>, Vec<Part>) = (held.take().collect(), restored.take().collect());
+            let (before, after) = (held.take(), restored.take());
             assert_eq!(before, after);
             let found: BTreeMap<_, _> = before.iter().map(|part| ((part.0, part.1), part.2)).collect();
             assert_eq!((found, before.len()), (expected.clone(), expected.len()));
-            assert_eq!(held.take().count(), 0);
+            assert_eq!(held.take(), []);
         }
     }
 }
