@@ -11,7 +11,7 @@ use playback::validate::is_ours;
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
 use processor::shard::{Reading, Shard};
-use processor::snapshot::Snapshots;
+use processor::snapshot::{Packing, Snapshots};
 use processor::views::Views;
 use prost::Message;
 use sink::merge::Merged;
@@ -161,12 +161,18 @@ fn saving(group: &mut Group<'_>, runtime: &Runtime) {
     let store = processor::snapshot_store(&dir.path().to_string_lossy(), []).expect("a folder is a store");
     let snapshots = Snapshots::new(store, "main", "f");
     group.throughput(Throughput::Elements(SAVED_SESSIONS));
-    group.bench_function("snapshot captured: the loop's pause", |bencher| bencher.iter(|| snapshots.capture(&shard)));
+    let mut save = || {
+        shard.begin_save();
+        shard.save_some(usize::MAX).part
+    };
+    group.bench_function("snapshot saved by the loop", |bencher| bencher.iter(&mut save));
     let mut offset = 0;
-    group.bench_function("snapshot captured, packed and written", |bencher| {
+    group.bench_function("snapshot saved, packed and written", |bencher| {
         bencher.iter(|| {
             offset += 1;
-            runtime.block_on(snapshots.write(0, offset, snapshots.capture(&shard))).expect("the folder is writable")
+            let mut state = Packing::default();
+            state.add(save(), runtime.handle());
+            runtime.block_on(snapshots.write(0, offset, state)).expect("the folder is writable")
         });
     });
     group.bench_function("snapshot restored", |bencher| {

@@ -1,5 +1,5 @@
 //! The session kernel alone, without Kafka: what a heartbeat costs and what a session takes among many open ones, held against
-//! a hash map that adds up one number for each; and for how long a snapshot stops the loop.
+//! a hash map that adds up one number for each; and for how long a snapshot keeps records waiting.
 
 use crate::figures::{print_line, round_2};
 use crate::role::setting;
@@ -7,7 +7,7 @@ use crate::stat;
 use crate::viewers::record;
 use anyhow::{Result, ensure};
 use playback::facts::Facts;
-use playback::kernel::{Kernel, Parameters, READ_AHEAD};
+use playback::kernel::{Kernel, Parameters, READ_AHEAD, SAVE_AT_ONCE};
 use playback::record::Record;
 use rustc_hash::FxHashMap;
 use serde_json::json;
@@ -35,10 +35,15 @@ pub(crate) fn run() -> Result<()> {
     }
     let bytes = stat::memory(std::process::id(), "VmRSS:")?.saturating_sub(before);
     let folding = beat(sessions, BEATS_BEFORE, |records| fold(&mut kernel, records, &mut facts));
-    let begun = Instant::now();
-    kernel.forget(); // as the processor's loop does before it saves
-    let captured = postcard::to_stdvec(&kernel)?;
-    let pause = begun.elapsed();
+    facts.clear();
+    let save = save(&mut kernel);
+    kernel.begin_save(Vec::new());
+    let folding_saving = beat(sessions, BEATS_BEFORE + 1, |records| {
+        fold(&mut kernel, records, &mut facts);
+        if facts.dispositions.is_empty() {
+            kernel.save_some(0); // takes what was saved, as the loop does between two polls
+        }
+    });
     drop(other);
     let mut sums = FxHashMap::default();
     beat(sessions, 0, |records| sum(&mut sums, records));
@@ -51,10 +56,36 @@ pub(crate) fn run() -> Result<()> {
         "us_per_heartbeat": round_2(us(folding)),
         "floor_us_per_heartbeat": round_2(us(summing)),
         "bytes_per_session": bytes / sessions,
-        "snapshot_bytes_per_session": captured.len() as u64 / sessions,
-        "snapshot_pause_us_per_session": round_2(us(pause)),
+        "us_per_heartbeat_during_save": round_2(us(folding_saving)),
+        "snapshot_bytes_per_session": save.bytes as u64 / sessions,
+        "snapshot_us_per_session": round_2(us(save.time)),
+        "snapshot_pause_ms": round_2(save.pause.as_secs_f64() * 1e3),
     }));
     Ok(())
+}
+
+/// What it took to save all users.
+struct Save {
+    bytes: usize,
+    time: Duration,
+    /// The longest time in which no record could be folded.
+    pause: Duration,
+}
+
+/// Saves all users, as many at a time as the processor's loop does, with nothing folded meanwhile.
+fn save(kernel: &mut Kernel) -> Save {
+    let begun = Instant::now();
+    kernel.begin_save(Vec::new());
+    let (mut bytes, mut time, mut pause) = (0, begun.elapsed(), begun.elapsed());
+    loop {
+        let begun = Instant::now();
+        let saved = kernel.save_some(SAVE_AT_ONCE);
+        (time, pause) = (time + begun.elapsed(), pause.max(begun.elapsed()));
+        bytes += saved.part.len();
+        if saved.is_last {
+            return Save { bytes, time, pause };
+        }
+    }
 }
 
 /// One beat of all sessions, a few records at a time, as the processor decodes them; gives the time that folding them took.

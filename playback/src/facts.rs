@@ -7,6 +7,7 @@
 
 use crate::credit::{Disposition, Territory};
 use crate::texts::{TextCode, Texts};
+use crate::words::Words;
 
 /// The session key: one player playing one title once, of one user of one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,14 +198,14 @@ impl Facts {
     }
 
     /// Number here of what is `word` among the kernel's `words`: those that many facts name are looked up once.
-    pub(crate) fn word(&mut self, word: TextCode, words: &Texts) -> TextCode {
+    pub(crate) fn word(&mut self, word: TextCode, words: &Words) -> TextCode {
         let index = word.0 as usize;
         if let Some(Some(known)) = self.known.words.get(index) {
             return *known;
         }
         let code = self.texts.code(words.get(word));
         if self.known.words.len() <= index {
-            self.known.words.resize(words.len(), None);
+            self.known.words.resize(words.numbers(), None);
         }
         self.known.words[index] = Some(code);
         code

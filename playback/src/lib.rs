@@ -20,3 +20,4 @@ pub mod record;
 pub mod rejection;
 pub mod texts;
 pub mod validate;
+mod words;

@@ -2,7 +2,7 @@
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 
@@ -19,8 +19,6 @@ pub struct Texts {
     codes: HashTable<u32>,
     /// Seeded at random, since strangers choose the texts. What it gives reaches nothing but `codes`.
     hasher: DefaultHashBuilder,
-    /// The number of a text that was asked for before, to be tried first.
-    recent: u32,
 }
 
 impl Texts {
@@ -40,32 +38,9 @@ impl Texts {
         }
     }
 
-    /// The same for a text that is mostly the one of the last such call.
-    pub fn code_again(&mut self, text: &str) -> TextCode {
-        if !self.is_recent(text) {
-            self.recent = self.code(text).0;
-        }
-        TextCode(self.recent)
-    }
-
-    /// Number of `text`, if it has one.
-    pub fn find(&self, text: &str) -> Option<TextCode> {
-        if self.is_recent(text) {
-            return Some(TextCode(self.recent));
-        }
-        let hash = hash(&self.hasher, text.as_bytes());
-        self.codes.find(hash, |code| self.is(TextCode(*code), text)).map(|code| TextCode(*code))
-    }
-
     /// The text of a number.
     pub fn get(&self, code: TextCode) -> &str {
         &self.all[place(&self.ends, code.0)]
-    }
-
-    /// Whether `text` is that of a number.
-    pub fn is(&self, code: TextCode, text: &str) -> bool {
-        // Bytes, since a piece of a string is first looked at for where its characters begin.
-        self.all.as_bytes()[place(&self.ends, code.0)] == *text.as_bytes()
     }
 
     /// How many there are.
@@ -94,10 +69,6 @@ impl Texts {
         self.ends.clear();
         self.codes.clear();
     }
-
-    fn is_recent(&self, text: &str) -> bool {
-        (self.recent as usize) < self.ends.len() && self.is(TextCode(self.recent), text)
-    }
 }
 
 impl PartialEq for Texts {
@@ -108,23 +79,6 @@ impl PartialEq for Texts {
 
 impl Eq for Texts {}
 
-/// As the texts in the order of their numbers.
-impl Serialize for Texts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((0..self.ends.len() as u32).map(|code| self.get(TextCode(code))))
-    }
-}
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Texts, D::Error> {
-        let mut texts = Texts::default();
-        for text in Vec::<Box<str>>::deserialize(deserializer)? {
-            texts.code(&text);
-        }
-        Ok(texts)
-    }
-}
-
 /// Where a text is among all of them.
 fn place(ends: &[u32], code: u32) -> Range<usize> {
     let code = code as usize;
@@ -132,7 +86,8 @@ fn place(ends: &[u32], code: u32) -> Range<usize> {
     start as usize..ends[code] as usize
 }
 
-fn hash(hasher: &DefaultHashBuilder, text: &[u8]) -> u64 {
+/// Hash of a text in a table whose hasher this is.
+pub(crate) fn hash(hasher: &DefaultHashBuilder, text: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(text);
     hasher.finish()
@@ -151,20 +106,6 @@ mod tests {
         assert_eq!(codes.map(|code| texts.get(code).to_owned()), words);
         texts.clear();
         assert_eq!((texts.code("tv").0, texts.len()), (0, 1));
-    }
-
-    #[test]
-    fn a_text_that_is_asked_for_again_has_the_number_that_it_has() {
-        let mut texts = Texts::default();
-        assert_eq!(texts.find("a"), None);
-        let words = ["a", "a", "b", "a", "c", "c", "b"];
-        assert_eq!(words.map(|word| texts.code_again(word).0), [0, 0, 1, 0, 2, 2, 1]);
-        assert_eq!(
-            ["c", "b", "a", "d"].map(|word| texts.find(word).map(|code| code.0)),
-            [Some(2), Some(1), Some(0), None]
-        );
-        texts.clear();
-        assert_eq!((texts.find("b"), texts.code_again("c").0, texts.code_again("b").0), (None, 0, 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which partitions are ours: restores a shard for each that comes, and lets go of those that leave.
 
 use crate::shard::Shard;
-use crate::snapshot::{Captured, Snapshots};
+use crate::snapshot::{Packing, Snapshots};
 use playback::kernel::Parameters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +24,10 @@ pub(crate) struct Owned {
     pub(crate) acknowledged: u64,
     /// The next snapshot is due at this moment.
     pub(crate) snapshot_at: Instant,
-    /// A snapshot that waits until the output before it is acknowledged.
+    /// A snapshot that is being made, or waits until the output before it is acknowledged.
     pub(crate) snapshot: Option<PendingSnapshot>,
-    /// Offset of the last snapshot that was written; its writer sets it.
-    pub(crate) saved: Arc<AtomicU64>,
+    /// Offset of the newest snapshot that was written; its writer sets it.
+    pub(crate) saved_to: Arc<AtomicU64>,
     /// When the last record came, and the offset after it.
     pub(crate) last_record: Instant,
     pub(crate) seen: u64,
@@ -37,38 +37,50 @@ pub(crate) struct Owned {
     pub(crate) told: u64,
 }
 
-/// A snapshot that is made and not yet written.
+/// A snapshot that is not yet written.
 pub(crate) struct PendingSnapshot {
     pub(crate) offset: u64,
     /// Output before this offset must be acknowledged first.
     pub(crate) complete_to: u64,
-    pub(crate) state: Captured,
+    pub(crate) state: Packing,
+    /// Whether that is all of it.
+    pub(crate) is_saved: bool,
 }
 
 impl Owned {
-    /// Makes a snapshot if one is due, there is something new in it, and the shard is quiet.
-    pub(crate) fn snapshot_if_due(&mut self, snapshots: &Snapshots, every: Duration) {
-        if Instant::now() >= self.snapshot_at && self.snapshot.is_none() && self.snapshot_now(snapshots) {
+    /// Begins a snapshot if one is due, there is something new in it, and the shard is quiet.
+    pub(crate) fn begin_snapshot_if_due(&mut self, every: Duration) {
+        if Instant::now() >= self.snapshot_at && self.snapshot.is_none() && self.begin_snapshot() {
             self.snapshot_at = Instant::now() + every;
         }
     }
 
-    /// Makes a snapshot of where the shard is, if there is something new in it and it is quiet; says whether it did.
-    pub(crate) fn snapshot_now(&mut self, snapshots: &Snapshots) -> bool {
+    /// Begins a snapshot of where the shard is, if there is something new in it and it is quiet; says whether it did. One that is not
+    /// written yet is given up for it.
+    pub(crate) fn begin_snapshot(&mut self) -> bool {
         let offset = self.shard.next_offset();
-        if offset == self.saved.load(Ordering::Relaxed) || !self.shard.is_quiet() {
+        if offset == self.saved_to.load(Ordering::Relaxed) || !self.shard.is_quiet() {
             return false;
         }
-        self.shard.forget();
-        let state = snapshots.capture(&self.shard);
-        self.snapshot = Some(PendingSnapshot { offset, complete_to: self.shard.complete_to(), state });
+        self.shard.begin_save();
+        let complete_to = self.shard.complete_to();
+        self.snapshot = Some(PendingSnapshot { offset, complete_to, state: Packing::default(), is_saved: false });
         true
     }
 
-    /// Takes out the snapshot that waits, once the output before it is acknowledged.
+    /// Goes on with a snapshot that is being made, with at most so many users. False: there is none.
+    pub(crate) fn save_some(&mut self, users: usize, runtime: &Handle) -> bool {
+        let Some(pending) = self.snapshot.as_mut().filter(|pending| !pending.is_saved) else { return false };
+        let saved = self.shard.save_some(users);
+        pending.state.add(saved.part, runtime);
+        pending.is_saved = saved.is_last;
+        true
+    }
+
+    /// Takes out a snapshot that is made, once the output before it is acknowledged.
     pub(crate) fn take_snapshot(&mut self) -> Option<PendingSnapshot> {
         let acknowledged = self.acknowledged;
-        self.snapshot.take_if(|pending| pending.complete_to <= acknowledged)
+        self.snapshot.take_if(|pending| pending.is_saved && pending.complete_to <= acknowledged)
     }
 }
 
@@ -111,7 +123,7 @@ impl Restoring {
         Ok(Owned {
             partition,
             acknowledged: shard.complete_to(),
-            saved: Arc::new(AtomicU64::new(offset)),
+            saved_to: Arc::new(AtomicU64::new(offset)),
             shard,
             snapshot_at: now + self.snapshot_every / 2 + stagger,
             snapshot: None,

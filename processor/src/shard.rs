@@ -4,21 +4,19 @@
 use crate::caps;
 use crate::partials::ClosedEpoch;
 use playback::facts::Facts;
-use playback::kernel::{Kernel, Parameters};
+use playback::kernel::{Kernel, Parameters, Saved};
 use playback::record::{Record, TICK};
 use playback::validate::is_ours;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-/// State of one partition. As a snapshot it is without the open epoch's facts, so it must be quiet then.
-#[derive(Serialize, Deserialize)]
+/// State of one partition.
 pub struct Shard {
     partition: u32,
     epoch_ms: i64,
     next_offset: u64,
     kernel: Kernel,
     open: Option<OpenEpoch>,
-    #[serde(skip)]
     facts: Facts,
 }
 
@@ -198,8 +196,23 @@ impl Shard {
         self.kernel.sessions()
     }
 
-    /// Forgets what no later record can change, which is of no effect but on memory.
-    pub fn forget(&mut self) {
-        self.kernel.forget();
+    /// Begins to save the state as it is now; [`Shard::save_some`] goes on with it, whatever is folded meanwhile. The facts of an
+    /// open epoch are no part of it, so the shard must be quiet.
+    pub fn begin_save(&mut self) {
+        assert!(self.is_quiet(), "an open epoch has facts");
+        let state = (self.partition, self.epoch_ms, self.next_offset, self.open);
+        self.kernel.begin_save(postcard::to_stdvec(&state).expect("state is plain data"));
+    }
+
+    /// Saves at most so many users more. The parts one after another are the state as it was when the save began.
+    pub fn save_some(&mut self, users: usize) -> Saved {
+        self.kernel.save_some(users)
+    }
+
+    /// The state of which these are the parts one after another.
+    pub fn restore(saved: &[u8]) -> Result<Shard, postcard::Error> {
+        let ((partition, epoch_ms, next_offset, open), kernel) = postcard::take_from_bytes(saved)?;
+        let kernel = Kernel::restore(kernel)?;
+        Ok(Shard { partition, epoch_ms, next_offset, kernel, open, facts: Facts::default() })
     }
 }

@@ -1,7 +1,7 @@
 //! Snapshots of a partition's state in object storage. They only save time: the log is the truth.
 //!
 //! A snapshot is an object `PIPELINE/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
-//! rest, then zstd of postcard of a header and the shard. A torn or damaged one is passed over for the one before.
+//! rest, then frames of zstd: postcard of a header, and the parts that a shard saved. A torn or damaged one is passed over for the one before.
 
 use crate::caps;
 use crate::shard::Shard;
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 const MAGIC: &[u8; 8] = b"wbsnap01";
 const DIGEST_BYTES: usize = 32;
@@ -60,22 +62,11 @@ impl Snapshots {
         Snapshots { store, pipeline: pipeline.to_owned(), fingerprint: fingerprint.to_owned() }
     }
 
-    /// What a snapshot of `shard`, which must be quiet, will hold. The shard can go on then.
-    pub fn capture(&self, shard: &Shard) -> Captured {
-        assert!(shard.is_quiet(), "the facts of an open epoch are not part of a snapshot");
-        let header = Header {
-            kernel_version: KERNEL_VERSION,
-            fingerprint: self.fingerprint.clone(),
-            partition: shard.partition(),
-        };
-        Captured(postcard::to_stdvec(&(header, shard)).expect("state is plain data"))
-    }
-
-    /// Packs and writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept, as far as
-    /// the storage lets it. Gives its bytes.
-    pub async fn write(&self, partition: u32, offset: u64, captured: Captured) -> Result<usize, SnapshotError> {
-        let packing = tokio::task::spawn_blocking(move || captured.pack());
-        let bytes = packing.await.expect("packing does not fail");
+    /// Writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept, as far as the storage
+    /// lets it. Gives its bytes.
+    pub async fn write(&self, partition: u32, offset: u64, state: Packing) -> Result<usize, SnapshotError> {
+        let header = Header { kernel_version: KERNEL_VERSION, fingerprint: self.fingerprint.clone(), partition };
+        let bytes = state.finish(&header).await;
         let length = bytes.len();
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(&self.path(partition, offset), bytes.into(), create).await {
@@ -113,7 +104,7 @@ impl Snapshots {
                     expected: self.fingerprint.clone(),
                 });
             }
-            match postcard::from_bytes::<Shard>(state) {
+            match Shard::restore(state) {
                 Ok(shard) if header.partition == partition && shard.partition() == partition => return Ok(Some(shard)),
                 _ => tracing::warn!(%path, "the snapshot is damaged, trying the one before"),
             }
@@ -133,15 +124,33 @@ impl Snapshots {
     }
 }
 
-/// A shard's state, as it was.
-pub struct Captured(Vec<u8>);
+/// A state on its way into a snapshot: its parts are packed on other threads while the next ones are saved.
+#[derive(Default)]
+pub struct Packing(Vec<JoinHandle<Vec<u8>>>);
 
-impl Captured {
-    /// The bytes of the snapshot.
-    fn pack(self) -> Vec<u8> {
-        let packed = zstd::bulk::compress(&self.0, 1).expect("memory takes what is written");
-        [MAGIC.as_slice(), Sha256::digest(&packed).as_slice(), &packed].concat()
+impl Packing {
+    /// Adds the next part; `runtime` has the threads.
+    pub fn add(&mut self, part: Vec<u8>, runtime: &Handle) {
+        if !part.is_empty() {
+            self.0.push(runtime.spawn_blocking(move || compress(&part)));
+        }
     }
+
+    /// The bytes of the snapshot.
+    async fn finish(self, header: &Header) -> Vec<u8> {
+        let mut frames = compress(&postcard::to_stdvec(header).expect("a header is plain data"));
+        for part in self.0 {
+            frames.extend(part.await.expect(PACKED));
+        }
+        let signing = move || [MAGIC.as_slice(), Sha256::digest(&frames).as_slice(), &frames].concat();
+        tokio::task::spawn_blocking(signing).await.expect(PACKED)
+    }
+}
+
+const PACKED: &str = "memory takes what is packed";
+
+fn compress(part: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(part, 1).expect(PACKED)
 }
 
 /// What a snapshot's bytes hold; none if they are damaged.

@@ -11,7 +11,7 @@ use crate::snapshot::Snapshots;
 use crate::views::Views;
 use bytes::Bytes;
 use futures::FutureExt;
-use playback::kernel::READ_AHEAD;
+use playback::kernel::{READ_AHEAD, SAVE_AT_ONCE};
 use playback::record::TICK;
 use service::{Component, Stop, TaskError};
 use sql::codec::Encoder;
@@ -74,7 +74,7 @@ impl Worker {
     pub(crate) fn run(mut self, mut consumer: Consumer, log: &Component, stop: &Stop) -> Result<(), TaskError> {
         while !stop.is_requested() {
             let (folding, changes) = (&mut self.folding, &self.changes);
-            let (snapshots, every) = (&self.snapshots, self.snapshot_every);
+            let every = self.snapshot_every;
             let (mut folded, mut is_first, latest_ms) = (Ok(()), true, latest_log_time_ms());
             let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
                 if std::mem::take(&mut is_first) {
@@ -84,7 +84,7 @@ impl Worker {
                 if folded.is_ok() {
                     folded = runs.try_for_each(|run| {
                         check_log_times(run, latest_ms)?;
-                        folding.take(run, snapshots, every)
+                        folding.take(run, every)
                     });
                 }
             })?;
@@ -147,13 +147,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes the snapshots whose output is acknowledged, beside the loop. After one that fails the next is tried in its
-    /// time, even if nothing comes any more.
+    /// Makes snapshots, of one partition at a time and a few users at a time so that records hardly wait, and writes those whose output
+    /// is acknowledged beside the loop. After one that fails the next is tried in its time, even if nothing comes any more.
     fn save(&mut self) {
+        let mut users = SAVE_AT_ONCE;
         for owned in self.folding.shards.values_mut() {
-            owned.snapshot_if_due(&self.snapshots, self.snapshot_every); // where no epoch ends any more
+            owned.begin_snapshot_if_due(self.snapshot_every); // where no epoch ends any more
+            if owned.save_some(users, &self.runtime) {
+                users = 0; // of other partitions, only users who have changed are saved now
+            }
             if let Some(pending) = owned.take_snapshot() {
-                self.runtime.spawn(write(self.snapshots.clone(), owned.partition, pending, owned.saved.clone()));
+                self.runtime.spawn(write(self.snapshots.clone(), owned.partition, pending, owned.saved_to.clone()));
             }
         }
     }
@@ -163,10 +167,11 @@ impl Worker {
     fn save_at_stop(&mut self) {
         let until = Instant::now() + caps::SNAPSHOTS_AT_STOP;
         for owned in self.folding.shards.values_mut() {
-            owned.snapshot_now(&self.snapshots);
+            owned.begin_snapshot();
+            owned.save_some(usize::MAX, &self.runtime);
             let Some(pending) = owned.take_snapshot() else { continue };
             let left = until.saturating_duration_since(Instant::now());
-            let writing = write(self.snapshots.clone(), owned.partition, pending, owned.saved.clone());
+            let writing = write(self.snapshots.clone(), owned.partition, pending, owned.saved_to.clone());
             let written = self.runtime.block_on(async { tokio::time::timeout(left, writing).await });
             if written.is_err() {
                 tracing::warn!("not all partitions are saved: the next start reads more of the log");
@@ -203,14 +208,14 @@ impl Worker {
     }
 }
 
-/// Writes one snapshot, and notes in `saved` that it is there.
-async fn write(snapshots: Snapshots, partition: u32, pending: PendingSnapshot, saved: Arc<AtomicU64>) {
+/// Writes one snapshot, and notes in `saved_to` that it is there.
+async fn write(snapshots: Snapshots, partition: u32, pending: PendingSnapshot, saved_to: Arc<AtomicU64>) {
     let PendingSnapshot { offset, state, .. } = pending;
     let written = snapshots.write(partition, offset, state).await;
     meters::snapshot(written.as_ref().ok().copied());
     match written {
         Ok(bytes) => {
-            saved.fetch_max(offset, Ordering::Relaxed);
+            saved_to.fetch_max(offset, Ordering::Relaxed);
             tracing::debug!(partition, offset, bytes, "snapshot written");
         }
         Err(error) => tracing::warn!(partition, offset, %error, "no snapshot, the next is tried in its time"),
@@ -272,7 +277,7 @@ impl Folding {
 
     /// Folds records of one partition into its shard. Some are read at a time: most of what folding takes is waiting for the
     /// memory of users, which comes for many of them as soon as for one.
-    fn take(&mut self, records: &[Record<'_>], snapshots: &Snapshots, every: Duration) -> Result<(), TaskError> {
+    fn take(&mut self, records: &[Record<'_>], every: Duration) -> Result<(), TaskError> {
         let Folding { shards, run, epochs, late, readings } = self;
         let Some(Record { partition, .. }) = records.first() else { return Ok(()) };
         let not_assigned = || format!("a record came from partition {partition}, which is not assigned here");
@@ -288,7 +293,7 @@ impl Folding {
                     epochs.push(epoch);
                 });
                 if epochs.len() > epochs_before {
-                    owned.snapshot_if_due(snapshots, every);
+                    owned.begin_snapshot_if_due(every);
                 }
                 match owned.shard.fold(record.offset, record.timestamp_ms, reading)? {
                     Folded::Taken => {}

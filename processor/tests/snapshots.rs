@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use playback::kernel::Parameters;
+use playback::record::Record;
 use processor::shard::{Reading, Shard};
-use processor::snapshot::Snapshots;
+use processor::snapshot::{Packing, Snapshots};
+use prost::Message;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
 const START: i64 = 1_763_683_200_000;
 
@@ -13,13 +16,39 @@ fn snapshots(dir: &Path, fingerprint: &str) -> Snapshots {
     Snapshots::new(processor::snapshot_store(dir.to_str().unwrap(), []).unwrap(), "main", fingerprint)
 }
 
-/// A shard that has seen `ticks` ticks.
-fn shard(ticks: u64) -> Shard {
+/// A shard that has seen one heartbeat of each of so many users.
+fn shard(users: u64) -> Shard {
     let mut shard = Shard::new(3, 1_000, Parameters::default());
-    for tick in 0..ticks {
-        shard.fold(tick, START, &Reading::default()).unwrap();
+    for user in 0..users {
+        let record = Record {
+            site: "default".into(),
+            user_id: user.to_string(),
+            session_id: "s".into(),
+            video_id: "v".into(),
+            event_time: START,
+            received_at: START,
+            position_ms: 5_000,
+            from_ms: Some(0),
+            played_ms: 5_000,
+            ..Record::default()
+        };
+        shard.fold(user, START, &Reading::of(&record.encode_to_vec())).unwrap();
     }
+    shard.cut(START + 1_000, |_, _| {});
     shard
+}
+
+/// All of the state of [`shard`], in many parts.
+fn saved(users: u64) -> Packing {
+    let (mut shard, mut state) = (shard(users), Packing::default());
+    shard.begin_save();
+    loop {
+        let saved = shard.save_some(10);
+        state.add(saved.part, &Handle::current());
+        if saved.is_last {
+            return state;
+        }
+    }
 }
 
 /// A folder with snapshots at these offsets.
@@ -27,7 +56,7 @@ async fn written(offsets: &[u64]) -> (TempDir, Snapshots) {
     let dir = TempDir::new().unwrap();
     let snapshots = snapshots(dir.path(), "ours");
     for &offset in offsets {
-        snapshots.write(3, offset, snapshots.capture(&shard(offset))).await.unwrap();
+        snapshots.write(3, offset, saved(offset)).await.unwrap();
     }
     (dir, snapshots)
 }
@@ -37,7 +66,9 @@ fn file(dir: &Path, offset: u64) -> PathBuf {
 }
 
 async fn restored(snapshots: &Snapshots) -> Option<u64> {
-    snapshots.restore(3).await.unwrap().map(|shard| shard.next_offset())
+    let shard = snapshots.restore(3).await.unwrap()?;
+    assert_eq!(shard.sessions() as u64, shard.next_offset());
+    Some(shard.next_offset())
 }
 
 #[tokio::test]
@@ -67,7 +98,7 @@ async fn only_the_newest_three_are_kept_and_one_that_is_there_is_not_changed() {
     let kept: Vec<_> = (1..=5).filter(|offset| file(dir.path(), *offset).exists()).collect();
     assert_eq!(kept, [3, 4, 5]);
     let before = std::fs::read(file(dir.path(), 5)).unwrap();
-    snapshots.write(3, 5, snapshots.capture(&shard(6))).await.unwrap();
+    snapshots.write(3, 5, saved(6)).await.unwrap();
     assert_eq!(std::fs::read(file(dir.path(), 5)).unwrap(), before);
 }
 

@@ -37,7 +37,9 @@ pub(super) fn record(value: &[u8]) {
     kernel.report(&Record { seq: record.seq + 1, ..record.clone() }, at + 2, &mut facts);
     kernel.tick(at + lateness_ms, &mut facts);
     assert!(kernel.report(&record, at + 2 * lateness_ms, &mut facts) || record.event_time > at - lateness_ms);
-    kernel.forget();
+    kernel.begin_save(Vec::new());
+    let restored = Kernel::restore(&kernel.save_some(usize::MAX).part).unwrap();
+    assert_eq!((restored.sessions(), restored.ledger()), (kernel.sessions(), kernel.ledger()));
 }
 
 /// One with everything in it.

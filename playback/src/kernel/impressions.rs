@@ -4,7 +4,8 @@ use super::list::{self, Key, List, SHORT};
 use crate::credit::VIEWABLE_MS;
 use crate::facts::{Facts, ImpressionFact};
 use crate::record::RecordAd;
-use crate::texts::{TextCode, Texts};
+use crate::texts::TextCode;
+use crate::words::Words;
 
 use super::user::Owner;
 use rustc_hash::FxHashMap;
@@ -55,7 +56,7 @@ impl Impressions {
     }
 
     /// Takes in one ad report of a user.
-    pub(super) fn report(&mut self, report: &AdReport<'_>, owner: Owner<'_>, words: &Texts, facts: &mut Facts) {
+    pub(super) fn report(&mut self, report: &AdReport<'_>, owner: Owner<'_>, words: &Words, facts: &mut Facts) {
         if self.day != day_of(report.clock) {
             self.forget(report.clock, report.lateness_ms);
             self.day = day_of(report.clock);
@@ -130,14 +131,9 @@ impl Impressions {
         }
     }
 
-    /// Every word it names, to be counted or changed.
-    pub(super) fn words(&mut self, mut each: impl FnMut(&mut TextCode)) {
-        self.seen.iter_mut().for_each(|seen| each(&mut seen.line));
-    }
-
-    /// To be called when the numbers of words have changed.
-    pub(super) fn rekeyed(&mut self) {
-        self.reach = None;
+    /// Every word it names.
+    pub(super) fn words(&self, mut each: impl FnMut(TextCode)) {
+        self.seen.iter().for_each(|seen| each(seen.line));
     }
 
     /// Drops what no report that is not late can change, neither itself nor the reach of its day. By whole days of the
@@ -178,7 +174,7 @@ impl Impression {
     fn fact(
         &self,
         owner: Owner<'_>,
-        words: &Texts,
+        words: &Words,
         sign: i64,
         only_one_of_its_day: bool,
         facts: &mut Facts,

@@ -126,15 +126,6 @@ impl<T> Many<T> {
     }
 }
 
-impl<T> List<T> {
-    /// To be called when the keys of entries have changed.
-    pub(super) fn rekeyed(&mut self) {
-        if let List::Many(many) = self {
-            many.index = Index::default();
-        }
-    }
-}
-
 impl Index {
     fn hash(&self, feed: impl FnOnce(&mut Key)) -> u64 {
         let mut key = Key(self.hasher.build_hasher());

@@ -11,24 +11,30 @@ mod list;
 mod sequence;
 mod session;
 mod user;
+mod users;
 
 use crate::credit::{Disposition, Playhead};
 use crate::facts::{DispositionFact, Facts};
 use crate::record::Record;
-use crate::texts::{TextCode, Texts};
+use crate::texts::TextCode;
+use crate::words::Words;
 use impressions::AdReport;
 use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
 use session::{Beside, Session};
 use std::collections::VecDeque;
 use std::hint::black_box;
-use user::{Owner, Users};
+use user::{Owner, User};
+use users::Users;
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
-pub const KERNEL_VERSION: u32 = 7;
+pub const KERNEL_VERSION: u32 = 8;
 
 /// Records to be [anticipated](Kernel::anticipate) at a time: enough to keep memory busy, and few enough for the nearest cache.
 pub const READ_AHEAD: usize = 32;
+
+/// Users to be [saved](Kernel::save_some) at a time: records wait for it about a millisecond.
+pub const SAVE_AT_ONCE: usize = 2_048;
 
 /// A point is judged at this many later reports of its session at the latest.
 const MAX_LATER_REPORTS: u32 = 16;
@@ -68,7 +74,7 @@ pub struct Ledger {
 }
 
 /// State of one partition after some prefix of its log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Kernel {
     parameters: Parameters,
     clock: i64,
@@ -77,9 +83,18 @@ pub struct Kernel {
     /// When the wait of each waiting point ends, in order.
     deadlines: VecDeque<Deadline>,
     /// Texts that many users share: sites, titles, devices, ad lines.
-    words: Texts,
+    words: Words,
     /// Sessions begun so far, modulo 2^32.
     serials: u32,
+}
+
+/// A part of the state, saved.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    /// Its bytes.
+    pub part: Vec<u8>,
+    /// Whether that is all.
+    pub is_last: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,7 +115,7 @@ impl Kernel {
             ledger: Ledger::default(),
             users: Users::default(),
             deadlines: VecDeque::new(),
-            words: Texts::default(),
+            words: Words::default(),
             serials: 0,
         }
     }
@@ -146,38 +161,42 @@ impl Kernel {
         }
     }
 
-    /// Forgets what no later record can change. It has no effect on facts, only on memory; to be called where none are held,
-    /// since a session that comes back has another number among them.
-    pub fn forget(&mut self) {
-        self.users.forget(self.clock, self.parameters.lateness_ms);
-        self.forget_words();
+    /// Begins to save the state as it is now, behind what the caller has saved `before` it; [`Kernel::save_some`] goes on with it while
+    /// records are folded. To be called where no facts are held. A save that is under way is given up.
+    pub fn begin_save(&mut self, before: Vec<u8>) {
+        for deadline in &self.deadlines {
+            self.words.name(deadline.site);
+            self.words.name(deadline.video);
+        }
+        if !self.users.is_save_under_way() {
+            self.words.sweep(); // the last save has asked all users
+        }
+        let state = (self.parameters, self.clock, self.ledger, &self.deadlines, &self.words, self.serials);
+        let part = postcard::to_extend(&state, before).expect("state is plain data");
+        self.users.begin_save(self.clock, self.parameters.lateness_ms, part);
+    }
+
+    /// Saves at most so many users more, and forgets of them what no later record can change, which has no effect on facts. The
+    /// parts one after another are the state as it was when the save began.
+    pub fn save_some(&mut self, users: usize) -> Saved {
+        self.users.save_some(users, &mut self.words)
+    }
+
+    /// The state of which these are the parts one after another.
+    pub fn restore(saved: &[u8]) -> Result<Kernel, postcard::Error> {
+        let ((parameters, clock, ledger, deadlines, words, serials), mut left) = postcard::take_from_bytes(saved)?;
+        let mut kernel = Kernel { parameters, clock, ledger, users: Users::default(), deadlines, words, serials };
+        while !left.is_empty() {
+            let (user, next) = postcard::take_from_bytes::<Box<User>>(left)?;
+            kernel.users.insert(user);
+            left = next;
+        }
+        Ok(kernel)
     }
 
     /// Number of sessions kept.
     pub fn sessions(&self) -> usize {
         self.users.iter().map(|user| user.sessions.len()).sum()
-    }
-
-    /// Drops the words that nothing names any more and gives the others new numbers, once half of them are such.
-    fn forget_words(&mut self) {
-        let mut is_named = vec![false; self.words.len()];
-        self.each_word(|word| is_named[word.0 as usize] = true);
-        if is_named.iter().filter(|is_named| **is_named).count() * 2 > is_named.len() {
-            return;
-        }
-        let words = std::mem::take(&mut self.words);
-        let mut kept = Texts::default();
-        self.each_word(|word| *word = kept.code(words.get(*word)));
-        self.words = kept;
-        self.users.rekeyed();
-    }
-
-    fn each_word(&mut self, mut each: impl FnMut(&mut TextCode)) {
-        self.users.iter_mut().for_each(|user| user.words(&mut each));
-        for deadline in &mut self.deadlines {
-            each(&mut deadline.site);
-            each(&mut deadline.video);
-        }
     }
 
     /// Moves the clock, and judges points whose wait is over.
@@ -195,7 +214,7 @@ impl Kernel {
         while facts.rows() < enough
             && let Some(deadline) = self.deadlines.pop_front_if(|deadline| deadline.clock <= self.clock)
         {
-            let Some(user) = self.users.get_mut(deadline.site, &deadline.user_id) else { continue };
+            let Some(user) = self.users.get_mut(deadline.site, &deadline.user_id, &mut self.words) else { continue };
             let video = deadline.video;
             let found = user.find(&deadline.session_id, || Some(video), |other| other == video);
             let Some(index) = found else { continue };
@@ -211,7 +230,7 @@ impl Kernel {
         if record.event_time < oldest {
             return Some(Disposition::Late);
         }
-        let user = self.users.open(site, &record.user_id);
+        let user = self.users.open(site, &record.user_id, &mut self.words);
         let index = user.open(record, &mut self.words, &mut self.serials);
         let session = &mut user.sessions[index];
         let owner = Owner { site, user_id: &record.user_id };
@@ -299,7 +318,7 @@ impl Ledger {
     }
 
     /// Enters the disposition of one record.
-    fn settle(&mut self, site: TextCode, words: &Texts, received_at: i64, disposition: Disposition, facts: &mut Facts) {
+    fn settle(&mut self, site: TextCode, words: &Words, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {
             Disposition::Credited => &mut self.credited,
             Disposition::Idle => &mut self.idle,

@@ -9,7 +9,8 @@ use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, 
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
 use crate::intervals::{Inserted, Intervals};
 use crate::record::Record;
-use crate::texts::{TextCode, Texts};
+use crate::texts::TextCode;
+use crate::words::Words;
 use serde::{Deserialize, Serialize};
 use std::num::NonZero;
 
@@ -64,7 +65,7 @@ pub(super) struct Accepted {
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     pub(super) owner: Owner<'a>,
-    pub(super) words: &'a Texts,
+    pub(super) words: &'a Words,
 }
 
 impl Entry for Session {
@@ -98,7 +99,7 @@ impl Session {
     }
 
     /// Gives it a number among the keys of `facts`; to be called before it puts out any.
-    fn enter(&mut self, owner: Owner<'_>, words: &Texts, facts: &mut Facts) {
+    fn enter(&mut self, owner: Owner<'_>, words: &Words, facts: &mut Facts) {
         self.number = facts.session(self.number, self.serial, |facts| SessionKey {
             site: facts.word(owner.site, words),
             user_id: facts.texts.code(owner.user_id),
@@ -118,7 +119,7 @@ impl Session {
     }
 
     /// Reads something of every part of it; the sum is of no meaning.
-    pub(super) fn peek(&self, words: &Texts) -> i64 {
+    pub(super) fn peek(&self, words: &Words) -> i64 {
         let spans = [&self.covered, &self.minutes].map(|set| set.spans().last().map_or(0, |span| span.1));
         let first = self.first.map_or(0, |credit| credit.start);
         let title = words.get(self.video).bytes().next().map_or(0, i64::from);
@@ -126,8 +127,8 @@ impl Session {
     }
 
     /// The texts it names.
-    pub(super) fn words(&mut self) -> impl Iterator<Item = &mut TextCode> {
-        self.device.iter_mut().map(|(_, device)| device).chain([&mut self.video])
+    pub(super) fn words(&self) -> impl Iterator<Item = TextCode> {
+        self.device.map(|(_, device)| device).into_iter().chain([self.video])
     }
 
     /// Notes that a report of it came, whatever becomes of it. One that was silent since before `oldest` begins anew, as if

@@ -6,6 +6,7 @@
 
 mod folded;
 mod persisted;
+mod saves;
 mod waits;
 
 use folded::Folded;
@@ -13,6 +14,7 @@ use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::model::{self, Logged, Random, RandomLog, differences, random_log};
 use playback::record::{Record, RecordAd};
+use saves::save;
 
 const START: i64 = 1_763_683_200_000;
 const DAY_MS: i64 = 86_400_000;
@@ -27,7 +29,7 @@ fn fold(log: &[Logged], stretch: usize) -> (Folded, Kernel) {
         }
         folded.add(&facts);
         facts.clear();
-        kernel.forget();
+        save(&mut kernel);
     }
     kernel.tick(kernel.clock() + parameters.point_wait_ms, &mut facts);
     folded.add(&facts);
@@ -76,7 +78,7 @@ fn a_kernel_restored_from_its_bytes_goes_on_as_if_nothing_had_been() {
             kernel.report(&logged.record, logged.logged_at, &mut straight);
         }
         straight.clear();
-        let mut restored: Kernel = postcard::from_bytes(&postcard::to_stdvec(&kernel).unwrap()).unwrap();
+        let mut restored = Kernel::restore(&save(&mut kernel)).unwrap();
         for logged in &log[cut..] {
             kernel.report(&logged.record, logged.logged_at, &mut straight);
             restored.report(&logged.record, logged.logged_at, &mut resumed);
@@ -276,9 +278,9 @@ fn facts_do_not_depend_on_when_the_kernel_forgets_or_is_restored() {
             assert!(straight == resumed, "seed {seed}");
             straight.clear();
             resumed.clear();
-            other.forget();
+            let saved = save(&mut other); // and forgets
             if number % 101 == 0 {
-                other = postcard::from_bytes(&postcard::to_stdvec(&other).unwrap()).unwrap();
+                other = Kernel::restore(&saved).unwrap();
             }
         }
         assert!(straight == resumed, "seed {seed}");
@@ -316,7 +318,7 @@ fn of_two_sessions_at_the_same_moment_the_one_with_the_greater_name_says_where_t
     };
     let earlier = Record { video_id: "other".into(), ..later(&report_of("0", 1, 30)) };
     assert_eq!(resumed_at(&mut kernel, &[old, later(&greater), earlier]), 30_000);
-    kernel.forget();
+    save(&mut kernel);
     let furthest = Record { position_ms: 9_000, ..later(&smaller) };
     assert_eq!((kernel.sessions(), resumed_at(&mut kernel, &[furthest])), (2, 8_000));
 }

@@ -1,6 +1,7 @@
 //! The bounded wait of points: when they are judged, against what, and which come too late for their place.
 
 use crate::folded::Folded;
+use crate::saves::save;
 use crate::{DAY_MS, START, report};
 use expect_test::{Expect, expect};
 use playback::facts::Facts;
@@ -161,7 +162,9 @@ fn points_that_are_left_to_later_records_are_judged_as_if_they_had_not_been() {
                 if number >= jump {
                     folded.add(&facts);
                     facts.clear();
-                    kernel.forget();
+                }
+                if number >= jump && number % 16 == 0 {
+                    save(&mut kernel); // and forgets
                 }
             }
             kernel.tick(kernel.clock() + 60_000, &mut facts);
@@ -186,7 +189,7 @@ fn a_point_that_waits_is_judged_although_the_texts_around_it_were_forgotten() {
     point.event_time += 2 * DAY_MS;
     kernel.report(&point, START + 2 * DAY_MS, &mut facts);
     facts.clear();
-    kernel.forget();
+    save(&mut kernel);
     assert_eq!((kernel.sessions(), kernel.ledger().waiting), (1, 1));
     kernel.tick(START + 3 * DAY_MS, &mut facts);
     assert_eq!((facts.dispositions.len(), kernel.ledger().waiting), (1, 0));

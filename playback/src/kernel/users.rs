@@ -1,0 +1,157 @@
+//! The users of a partition, and how they are saved: as they were at one moment, a few at a time while records are folded. A
+//! user whom a record is about to change before is saved right then.
+
+use super::READ_AHEAD;
+use super::Saved;
+use super::user::User;
+use crate::texts::TextCode;
+use crate::words::Words;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use smallvec::SmallVec;
+use std::hash::{BuildHasher, Hasher};
+
+/// Memory of a part that is saved, at first.
+const PART_BYTES: usize = 256 << 10;
+
+/// The users of a partition, found by site and name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Users {
+    table: HashTable<Box<User>>,
+    names: Names,
+    saving: Saving,
+}
+
+/// Hashes names, by a seed of its own: strangers choose them. The order of the users, which follows from it, reaches no fact.
+#[derive(Debug, Clone, Default)]
+struct Names(DefaultHashBuilder);
+
+/// A save on its way, or the last one.
+#[derive(Debug, Clone, Default)]
+struct Saving {
+    /// Its number. Users that have another are still to be saved.
+    number: u32,
+    /// How many those are.
+    left: usize,
+    /// The place of the table that was looked at last.
+    place: usize,
+    /// The clock when it began, and the lateness bound; ms.
+    clock: i64,
+    lateness_ms: i64,
+    is_under_way: bool,
+    /// What was saved since it was last asked for.
+    part: Vec<u8>,
+}
+
+impl Names {
+    fn hash(&self, site: TextCode, user_id: &str) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(user_id.as_bytes());
+        hasher.write_u32(site.0);
+        hasher.finish()
+    }
+
+    fn hash_of(&self, user: &User) -> u64 {
+        user.with_name(|site, user_id| self.hash(site, user_id))
+    }
+}
+
+impl Users {
+    /// The user of this name, if there is one, to be changed.
+    pub(super) fn get_mut(&mut self, site: TextCode, user_id: &str, words: &mut Words) -> Option<&mut User> {
+        let hash = self.names.hash(site, user_id);
+        let user = self.table.find_mut(hash, |user| user.is(site, user_id))?;
+        self.saving.before_change(user, words);
+        Some(user)
+    }
+
+    /// The user of this name, who is new if there is none, to be changed.
+    pub(super) fn open(&mut self, site: TextCode, user_id: &str, words: &mut Words) -> &mut User {
+        let Users { table, names, saving } = self;
+        let hash = names.hash(site, user_id);
+        let entry = table.entry(hash, |user| user.is(site, user_id), |user| names.hash_of(user));
+        let user = entry.or_insert_with(|| Box::new(User::new(site, user_id, saving.number))).into_mut();
+        saving.before_change(user, words);
+        user
+    }
+
+    /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
+    pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (TextCode, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
+        let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| self.names.hash(site, user_id)).collect();
+        hashes.iter().filter_map(|hash| self.table.iter_hash(*hash).next()).map(|user| &**user).collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &User> {
+        self.table.iter().map(|user| &**user)
+    }
+
+    /// Begins to save all of them behind a first `part`, as they are now. A save that is under way is given up.
+    pub(super) fn begin_save(&mut self, clock: i64, lateness_ms: i64, part: Vec<u8>) {
+        let (number, left) = (self.saving.number.wrapping_add(1), self.table.len());
+        self.saving = Saving { number, left, place: 0, clock, lateness_ms, is_under_way: true, part };
+    }
+
+    /// Whether a save is under way.
+    pub(super) fn is_save_under_way(&self) -> bool {
+        self.saving.is_under_way
+    }
+
+    /// Goes on with at most so many users. What was saved since the last time.
+    pub(super) fn save_some(&mut self, users: usize, words: &mut Words) -> Saved {
+        let Users { table, saving, .. } = self;
+        for _ in 0..users {
+            if saving.left == 0 {
+                saving.is_under_way = false;
+                break;
+            }
+            // When the table grows users move behind or before this place: it goes around until none is left.
+            saving.place = (saving.place + 1) % table.num_buckets();
+            if let Ok(mut entry) = table.get_bucket_entry(saving.place) {
+                saving.before_change(entry.get_mut(), words);
+                if entry.get().is_empty() {
+                    entry.remove();
+                }
+            }
+        }
+        let part = std::mem::replace(&mut saving.part, Vec::with_capacity(PART_BYTES));
+        Saved { part, is_last: !saving.is_under_way }
+    }
+
+    /// Adds a user whose name none has.
+    pub(super) fn insert(&mut self, user: Box<User>) {
+        self.table.insert_unique(self.names.hash_of(&user), user, |user| self.names.hash_of(user));
+    }
+}
+
+impl Saving {
+    /// To be called before a user changes.
+    fn before_change(&mut self, user: &mut User, words: &mut Words) {
+        if user.save != self.number {
+            self.save(user, words);
+        }
+    }
+
+    /// Saves a user without what no report that was in time when the save began can change: so it has no effect on facts, and none
+    /// that are held are of what is dropped.
+    #[cold]
+    fn save(&mut self, user: &mut User, words: &mut Words) {
+        user.save = self.number;
+        user.forget(self.clock, self.lateness_ms);
+        user.words(|word| words.name(word));
+        self.left -= 1;
+        if !user.is_empty() {
+            self.part = postcard::to_extend(user, std::mem::take(&mut self.part)).expect("a user is plain data");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+    use crate::texts::TextCode;
+
+    #[test]
+    fn nobody_can_know_which_users_have_the_same_hash() {
+        let [one, other] = [(); 2].map(|()| Names::default().hash(TextCode(0), "u"));
+        assert_ne!(one, other);
+    }
+}
