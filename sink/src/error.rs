@@ -32,16 +32,6 @@ pub enum SinkError {
         /// Partition it names.
         claimed: u32,
     },
-    /// The tables are another pipeline's.
-    #[error(
-        "the database has the tables of pipeline {other:?}, and {pipeline:?} would count the same log once more on top of them: each pipeline needs a database of its own, see --database-url and --pipeline"
-    )]
-    Taken {
-        /// The sink's own.
-        pipeline: String,
-        /// Whose epochs are in the tables.
-        other: String,
-    },
     /// The chain of epochs is broken.
     #[error("partition {partition}, partials offset {offset}: {source}")]
     Chain {
@@ -88,6 +78,16 @@ pub enum DatabaseError {
     /// No answer to a transaction; it is not repeated as it is.
     #[error("a transaction took too long")]
     GivenUp,
+    /// The tables are another pipeline's.
+    #[error(
+        "the database has the tables of pipeline {other:?}, and {pipeline:?} would count the same log once more on top of them: each pipeline needs a database of its own, see --database-url and --pipeline"
+    )]
+    Taken {
+        /// The sink's own.
+        pipeline: String,
+        /// Whose epochs are in the tables.
+        other: String,
+    },
 }
 
 /// What a server said, which the error's own text leaves out.

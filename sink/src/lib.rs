@@ -9,6 +9,7 @@ mod database;
 mod error;
 pub mod merge;
 mod meters;
+mod owner;
 mod pace;
 mod progress;
 mod run;

@@ -47,17 +47,6 @@ async fn read_rows(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Ve
     Ok(rows.iter().map(progress).collect())
 }
 
-const OTHER: &str = "select pipeline from watchbeat.progress where pipeline <> $1 and next_offset > 0 limit 1";
-
-/// Another pipeline that has written these tables: what this one adds would be counted on top of it.
-pub(crate) async fn other_pipeline(pool: &Pool, pipeline: &str) -> Result<Option<String>, DatabaseError> {
-    let reading = timeout(caps::TRANSACTION_TIMEOUT, async {
-        let row = pool.get().await?.query_opt(OTHER, &[&pipeline]).await?;
-        Ok(row.map(|row| row.get(0)))
-    });
-    reading.await.unwrap_or(Err(DatabaseError::TimedOut))
-}
-
 /// What became of the assignment, in order.
 #[derive(Debug)]
 pub(crate) enum Change {

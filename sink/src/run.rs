@@ -14,6 +14,7 @@ use topic::{Consumer, Log, Record};
 
 use crate::chain::{self, Arrival, Chain};
 use crate::database::persistently;
+use crate::owner;
 use crate::pace::Pace;
 use crate::progress::{self, Change, Changes, FromProgress, Progress};
 use crate::transaction::{Batch, Gathered, Outcome, Range};
@@ -116,16 +117,13 @@ impl Sink {
     }
 
     /// Waits until the tables can be read, before any partition comes: a sink in reserve has none, and is ready all the same.
-    /// Refuses tables that another pipeline has written: the guard is of one pipeline, and would let all be counted twice.
+    /// Refuses tables of another pipeline.
     fn reach_database(&self) -> Result<(), SinkError> {
-        let pipeline = &self.state.settings.pipeline;
-        let reading = persistently("reaching the database", &self.database, &self.stop, async || {
-            progress::other_pipeline(&self.pool, pipeline).await
+        let checking = persistently("reaching the database", &self.database, &self.stop, async || {
+            owner::check(&self.pool, &self.state.settings.pipeline).await
         });
-        match self.runtime.block_on(reading)?.flatten() {
-            Some(other) => Err(SinkError::Taken { pipeline: pipeline.clone(), other }),
-            None => Ok(()),
-        }
+        self.runtime.block_on(checking)?;
+        Ok(())
     }
 
     /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that

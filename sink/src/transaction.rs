@@ -18,7 +18,7 @@ use tokio_postgres::{CancelToken, Statement};
 use crate::database::persistently;
 use crate::merge::{Merged, MergedTable, Ordered};
 use crate::upsert::write_order;
-use crate::{DatabaseError, caps, progress, upsert};
+use crate::{DatabaseError, caps, owner, progress, upsert};
 
 /// What will be written at once.
 #[derive(Debug, Default)]
@@ -133,6 +133,9 @@ async fn attempt(
     let mut client = pool.get().await?;
     running.get_or_init(|| client.cancel_token());
     let transaction = client.transaction().await?;
+    if batch.ranges.values().any(|range| range.from == 0) {
+        owner::claim(&transaction, pipeline).await?; // before any row is locked: it may wait
+    }
     for (partition, range) in &batch.ranges {
         if !advance(&transaction, pipeline, *partition, range).await? {
             transaction.rollback().await?;

@@ -122,6 +122,30 @@ async fn a_batch_is_written_only_where_the_tables_end_neither_behind_nor_ahead_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_pipelines_that_begin_at_once_one_has_the_tables_and_the_other_writes_nothing() {
+    for _ in 0..10 {
+        let bed = Bed::new().await;
+        progress::read(&bed.pool, "other", &[0]).await.unwrap();
+        let (one, other) = (batch(0, 1), batch(0, 1));
+        let Bed { pool, component, stop, .. } = &bed;
+        let written = tokio::join!(
+            write(pool, "main", &one, component, stop, PATIENCE),
+            write(pool, "other", &other, component, stop, PATIENCE)
+        );
+        let is_taken = |error: &DatabaseError| matches!(error, DatabaseError::Taken { .. });
+        match written {
+            (Ok(Some(Outcome::Committed)), Err(error)) | (Err(error), Ok(Some(Outcome::Committed)))
+                if is_taken(&error) => {}
+            both => panic!("{both:?}"),
+        }
+        let counted =
+            "select sum(heartbeats)::bigint, (select count(*) from watchbeat.owner) from watchbeat.ledger_minutes";
+        let found = bed.client.query_one(counted, &[]).await.unwrap();
+        assert_eq!((found.get::<_, i64>(0), found.get::<_, i64>(1)), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_fails_is_an_error_and_leaves_nothing() {
     let bed = Bed::new().await;
     bed.write(&counting(0, 1, 1, i64::MAX), PATIENCE).await.unwrap();

@@ -1,0 +1,30 @@
+//! Whose the tables are. The guard of a transaction is of one pipeline: the figures of a second would be added on top of the first's.
+
+use sql::database::{Pool, Transaction};
+use tokio::time::timeout;
+
+use crate::{DatabaseError, caps};
+
+const CLAIM: &str = "insert into watchbeat.owner (pipeline) values ($1) on conflict (is_taken) do nothing";
+const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1";
+
+/// Refuses tables that another pipeline has written.
+pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<(), DatabaseError> {
+    let checking = timeout(caps::TRANSACTION_TIMEOUT, async {
+        let other = pool.get().await?.query_opt(OTHER, &[&pipeline]).await?;
+        other.map_or(Ok(()), |row| Err(taken(pipeline, row.get(0))))
+    });
+    checking.await.unwrap_or(Err(DatabaseError::TimedOut))
+}
+
+/// Makes tables that are nobody's this pipeline's, and refuses those of another. Of two pipelines that begin at once the second waits
+/// here until the first has written or failed.
+pub(crate) async fn claim(transaction: &Transaction<'_>, pipeline: &str) -> Result<(), DatabaseError> {
+    transaction.execute(CLAIM, &[&pipeline]).await?;
+    let other = transaction.query_opt(OTHER, &[&pipeline]).await?;
+    other.map_or(Ok(()), |row| Err(taken(pipeline, row.get(0))))
+}
+
+fn taken(pipeline: &str, other: String) -> DatabaseError {
+    DatabaseError::Taken { pipeline: pipeline.to_owned(), other }
+}
