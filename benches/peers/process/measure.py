@@ -115,10 +115,8 @@ class Run:
 
 
 def write_input(brokers: str, prefix: str, heartbeats: int) -> None:
-    """Makes the topics of a pipeline, and fills its first; one that is filled stays as it is."""
-    flags = ["--topic-prefix", prefix, "--partitions", str(PARTITIONS), "--replication", "1", "--log", "warn"]
-    where = ["--brokers", brokers, "--database-url", os.environ["WATCHBEAT_TEST_DATABASE_URL"]]
-    subprocess.run([binary(), "migrate", *flags, *where], check=True)
+    """Makes the topic of heartbeats, and fills it; one that is filled stays as it is."""
+    make_topics(brokers, prefix, "main")
     marker = Path(os.environ["WATCHBEAT_TEST_KAFKA_DIR"]) / f"{prefix}input"
     wanted = f"{heartbeats} {VIEWERS} {SEED}"
     if marker.exists() and marker.read_text() == wanted:
@@ -128,6 +126,13 @@ def write_input(brokers: str, prefix: str, heartbeats: int) -> None:
     arguments = [brokers, f"{prefix}heartbeats", str(heartbeats), str(VIEWERS), str(SEED), str(start_ms)]
     subprocess.run([*java("input", "Input"), *arguments], check=True)
     marker.write_text(wanted)
+
+
+def make_topics(brokers: str, prefix: str, pipeline: str) -> None:
+    """Makes the topics of a pipeline of Watchbeat that are not there."""
+    flags = ["--topic-prefix", prefix, "--pipeline", pipeline, "--partitions", str(PARTITIONS), "--replication", "1", "--log", "warn"]
+    where = ["--brokers", brokers, "--database-url", os.environ["WATCHBEAT_TEST_DATABASE_URL"]]
+    subprocess.run([binary(), "migrate", *flags, *where], check=True)
 
 
 def speed(peer: Peer, brokers: str, prefix: str, scratch: Path) -> dict:
@@ -207,4 +212,6 @@ def begin(peer: Peer, brokers: str, prefix: str, scratch: Path, what: str) -> Ru
     name = f"{peer.name}-{what}-{time.time_ns() // 1_000_000}"
     directory = scratch / name
     directory.mkdir()
+    if peer.output == "partials":
+        make_topics(brokers, prefix, name)
     return Run(peer, Job(name, brokers, prefix, directory))

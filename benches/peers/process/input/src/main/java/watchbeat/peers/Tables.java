@@ -63,7 +63,7 @@ abstract class Tables {
         }
     }
 
-    /** The sums of Watchbeat's partials, each epoch once as its sink brings them in, on the topic PREFIXpartials. */
+    /** The sums of Watchbeat's partials, each epoch once as its sink brings them in, on its own topic. */
     static final class Partials extends Tables {
         private final Map<Integer, Long> upto = new TreeMap<>();
         private final String pipeline;

@@ -35,7 +35,7 @@ public final class Watch {
             "fetch.min.bytes", "1", "fetch.max.wait.ms", "50", "max.partition.fetch.bytes", "8388608"));
         try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
             boolean isPartials = arguments[2].equals("partials");
-            List<String> topics = Stream.of(isPartials ? new String[] {"partials"} : new String[] {"sessions", "minutes"})
+            List<String> topics = Stream.of(isPartials ? new String[] {"partials_" + arguments[6]} : new String[] {"sessions", "minutes"})
                 .map(name -> arguments[3] + name).toList();
             Watch watch = new Watch(consumer);
             Map<TopicPartition, Long> ends = watch.ends(List.of(arguments[1]));
