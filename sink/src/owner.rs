@@ -6,7 +6,9 @@ use tokio::time::timeout;
 use crate::{DatabaseError, caps};
 
 const CLAIM: &str = "insert into watchbeat.owner (pipeline) values ($1) on conflict (is_taken) do nothing";
-const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1";
+/// Tables that were written before they had an owner, or restored without one, are somebody's all the same.
+const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1
+    union all select pipeline from watchbeat.progress where pipeline <> $1 and next_offset > 0 limit 1";
 
 /// Refuses tables that another pipeline has written.
 pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<(), DatabaseError> {

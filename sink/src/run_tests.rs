@@ -202,9 +202,14 @@ async fn the_tables_of_another_pipeline_are_left_alone() {
         reached.map_err(|error| error.to_string())
     };
     assert_eq!(reach().await, Ok(()), "nobody has written anything");
-    bed.client.batch_execute("insert into watchbeat.owner (pipeline) values ('other')").await.unwrap();
-    let said = reach().await.unwrap_err();
-    assert!(said.starts_with("the database has the tables of pipeline \"other\", and \"default\" would"), "{said}");
+    let taken = "insert into watchbeat.owner (pipeline) values ('other')";
+    let without_owner = "delete from watchbeat.owner;
+        insert into watchbeat.progress (pipeline, partition, next_offset) values ('other', 0, 1)";
+    for state in [taken, without_owner] {
+        bed.client.batch_execute(state).await.unwrap();
+        let said = reach().await.unwrap_err();
+        assert!(said.starts_with("the database has the tables of pipeline \"other\", and \"default\" would"), "{said}");
+    }
 }
 
 #[test]
