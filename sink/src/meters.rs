@@ -1,6 +1,6 @@
 //! Every metric of the sink, declared once.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Epochs that were merged.
 pub(crate) const EPOCHS: &str = "watchbeat_sink_epochs_total";
@@ -22,6 +22,7 @@ pub(crate) const CLOCK: &str = "watchbeat_sink_clock_ms";
 /// Gives the metrics their help texts and units.
 pub(crate) fn describe() {
     describe_counter!(EPOCHS, "epochs merged");
+    counter!(EPOCHS).increment(0); // there before any epoch is: an alert tells from it whether a sink runs
     describe_counter!(REPEATS, "messages that were in the tables already");
     describe_gauge!(WAITING, "epochs that wait for a missing one, per partition");
     describe_counter!(ROWS, "merged rows written");
