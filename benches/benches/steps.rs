@@ -163,7 +163,7 @@ fn saving(group: &mut Group<'_>, runtime: &Runtime) {
     group.throughput(Throughput::Elements(SAVED_SESSIONS));
     let mut save = || {
         shard.begin_save();
-        shard.save_some(usize::MAX).part
+        shard.save_some(usize::MAX).parts
     };
     group.bench_function("snapshot saved by the loop", |bencher| bencher.iter(&mut save));
     let mut offset = 0;

@@ -81,7 +81,7 @@ fn save(kernel: &mut Kernel) -> Save {
         let begun = Instant::now();
         let saved = kernel.save_some(SAVE_AT_ONCE);
         (time, pause) = (time + begun.elapsed(), pause.max(begun.elapsed()));
-        bytes += saved.part.len();
+        bytes += saved.parts.iter().map(Vec::len).sum::<usize>();
         if saved.is_last {
             return Save { bytes, time, pause };
         }

@@ -205,7 +205,7 @@ impl Facts {
         }
         let code = self.texts.code(words.get(word));
         if self.known.words.len() <= index {
-            self.known.words.resize(words.numbers(), None);
+            self.known.words.resize(index + 1, None);
         }
         self.known.words[index] = Some(code);
         code

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
 
-/// Number of a text among the [`Texts`] that gave it.
+/// Number of a text in the table that gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TextCode(pub u32);
 

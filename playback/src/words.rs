@@ -2,20 +2,21 @@
 //! number; the number of one that nobody names any more goes to another text.
 //!
 //! Who names what is found out little by little: between two [sweeps](Words::sweep) everybody who names words is asked once, in any
-//! order and while new ones come. What was neither [named](Words::name) nor looked up by its text by then, nobody has.
+//! order and while new ones come. What was neither [named](Words::name) nor given out anew by then, nobody has.
 
 use crate::texts::{TextCode, hash};
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeSet;
 
 /// A table of words.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Words {
     words: Vec<Word>,
     codes: HashTable<u32>,
-    /// Numbers without a text.
-    free: Vec<u32>,
+    /// Numbers without a text. The least is the next to be used, so that there are not many.
+    free: BTreeSet<u32>,
     /// Seeded at random, since strangers choose the texts. What it gives reaches nothing but `codes`.
     hasher: DefaultHashBuilder,
     /// The number of a text that was asked for before, to be tried first.
@@ -50,7 +51,7 @@ impl Words {
         let code = match self.codes.entry(hash(hasher, text.as_bytes()), is_it, hash_of) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let code = self.free.pop().unwrap_or_else(|| {
+                let code = self.free.pop_first().unwrap_or_else(|| {
                     words.push(Word::default());
                     u32::try_from(words.len() - 1).expect("memory ends before there are 2^32 words")
                 });
@@ -72,7 +73,7 @@ impl Words {
         TextCode(self.recent)
     }
 
-    /// Number of `text`, if it has one.
+    /// Number of `text`, if it has one: to look something up, not to be kept.
     pub(crate) fn find(&self, text: &str) -> Option<TextCode> {
         if self.words.get(self.recent as usize).is_some_and(|word| word.is(text)) {
             return Some(TextCode(self.recent));
@@ -91,11 +92,6 @@ impl Words {
         self.words[code.0 as usize].is(text)
     }
 
-    /// All numbers are less.
-    pub(crate) fn numbers(&self) -> usize {
-        self.words.len()
-    }
-
     /// Notes that somebody names this word.
     pub(crate) fn name(&mut self, code: TextCode) {
         self.words[code.0 as usize].is_named = true;
@@ -110,8 +106,11 @@ impl Words {
             if let Some(text) = word.text.take() {
                 let entry = self.codes.find_entry(hash(&self.hasher, text.as_bytes()), |found| *found == code);
                 entry.expect("each text is found by its hash").remove();
-                self.free.push(code);
+                self.free.insert(code);
             }
+        }
+        while self.words.pop_if(|word| word.text.is_none()).is_some() {
+            self.free.pop_last();
         }
     }
 }
@@ -133,7 +132,7 @@ impl<'de> Deserialize<'de> for Words {
         for (code, word) in (0..).zip(words) {
             match word.text {
                 Some(_) => drop(table.codes.insert_unique(hash_of(&code), code, hash_of)),
-                None => table.free.push(code),
+                None => drop(table.free.insert(code)),
             }
         }
         Ok(table)
@@ -175,12 +174,15 @@ mod tests {
         assert_eq!(["a", "b", "c", "d"].map(|text| words.find(text)), [Some(a), Some(b), None, Some(d)]);
         let mut restored = restored(&words);
         for words in [&mut words, &mut restored] {
-            assert_eq!((words.code("e"), words.code("c").0, words.numbers()), (c, 4, 5));
+            assert_eq!((words.code("e"), words.code("c").0), (c, 4));
             assert_eq!((words.find("e"), words.get(c)), (Some(c), "e"));
         }
         // Whoever named one before the restart was not asked since.
         restored.sweep();
         assert_eq!(restored.find("a"), Some(a));
+        restored.name(b);
+        restored.sweep();
+        assert_eq!(["x", "y", "z"].map(|text| restored.code(text).0), [0, 2, 3]);
     }
 
     #[test]

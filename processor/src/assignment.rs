@@ -39,6 +39,7 @@ pub(crate) struct Owned {
 
 /// A snapshot that is not yet written.
 pub(crate) struct PendingSnapshot {
+    pub(crate) begun: Instant,
     pub(crate) offset: u64,
     /// Output before this offset must be acknowledged first.
     pub(crate) complete_to: u64,
@@ -64,17 +65,23 @@ impl Owned {
         }
         self.shard.begin_save();
         let complete_to = self.shard.complete_to();
-        self.snapshot = Some(PendingSnapshot { offset, complete_to, state: Packing::default(), is_saved: false });
+        let (begun, state) = (Instant::now(), Packing::default());
+        self.snapshot = Some(PendingSnapshot { begun, offset, complete_to, state, is_saved: false });
         true
     }
 
-    /// Goes on with a snapshot that is being made, with at most so many users. False: there is none.
-    pub(crate) fn save_some(&mut self, users: usize, runtime: &Handle) -> bool {
-        let Some(pending) = self.snapshot.as_mut().filter(|pending| !pending.is_saved) else { return false };
-        let saved = self.shard.save_some(users);
-        pending.state.add(saved.part, runtime);
-        pending.is_saved = saved.is_last;
-        true
+    /// When the snapshot began that is being made, if one is.
+    pub(crate) fn saving_since(&self) -> Option<Instant> {
+        self.snapshot.as_ref().filter(|pending| !pending.is_saved).map(|pending| pending.begun)
+    }
+
+    /// Goes on with the snapshot that is being made, if one is, with at most so many users.
+    pub(crate) fn save_some(&mut self, users: usize, runtime: &Handle) {
+        if let Some(pending) = self.snapshot.as_mut().filter(|pending| !pending.is_saved) {
+            let saved = self.shard.save_some(users);
+            pending.state.add(saved.parts, runtime);
+            pending.is_saved = saved.is_last;
+        }
     }
 
     /// Takes out a snapshot that is made, once the output before it is acknowledged.

@@ -129,11 +129,9 @@ impl Snapshots {
 pub struct Packing(Vec<JoinHandle<Vec<u8>>>);
 
 impl Packing {
-    /// Adds the next part; `runtime` has the threads.
-    pub fn add(&mut self, part: Vec<u8>, runtime: &Handle) {
-        if !part.is_empty() {
-            self.0.push(runtime.spawn_blocking(move || compress(&part)));
-        }
+    /// Adds the next parts; `runtime` has the threads.
+    pub fn add(&mut self, parts: Vec<Vec<u8>>, runtime: &Handle) {
+        self.0.extend(parts.into_iter().map(|part| runtime.spawn_blocking(move || compress(&part))));
     }
 
     /// The bytes of the snapshot.
@@ -150,7 +148,9 @@ impl Packing {
 const PACKED: &str = "memory takes what is packed";
 
 fn compress(part: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(part, 1).expect(PACKED)
+    let mut packed = zstd::bulk::compress(part, 1).expect(PACKED);
+    packed.shrink_to_fit(); // it had room for the worst case
+    packed
 }
 
 /// What a snapshot's bytes hold; none if they are damaged.

@@ -150,12 +150,14 @@ impl Worker {
     /// Makes snapshots, of one partition at a time and a few users at a time so that records hardly wait, and writes those whose output
     /// is acknowledged beside the loop. After one that fails the next is tried in its time, even if nothing comes any more.
     fn save(&mut self) {
-        let mut users = SAVE_AT_ONCE;
-        for owned in self.folding.shards.values_mut() {
+        let shards = &mut self.folding.shards;
+        let first =
+            shards.values_mut().filter(|owned| owned.saving_since().is_some()).min_by_key(|owned| owned.saving_since());
+        if let Some(owned) = first {
+            owned.save_some(SAVE_AT_ONCE, &self.runtime);
+        }
+        for owned in shards.values_mut() {
             owned.begin_snapshot_if_due(self.snapshot_every); // where no epoch ends any more
-            if owned.save_some(users, &self.runtime) {
-                users = 0; // of other partitions, only users who have changed are saved now
-            }
             if let Some(pending) = owned.take_snapshot() {
                 self.runtime.spawn(write(self.snapshots.clone(), owned.partition, pending, owned.saved_to.clone()));
             }

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use playback::kernel::Parameters;
+use playback::kernel::{Parameters, SAVE_AT_ONCE};
 use playback::record::{self, Record};
+use processor::fingerprint::fingerprint;
+use processor::snapshot::Snapshots;
+use processor::views::Views;
 use processor::{EPOCH_MS, Settings};
 use prost::Message;
 use service::{Readiness, Stop, TaskError};
@@ -22,32 +25,41 @@ struct World {
 }
 
 impl World {
-    /// A log with one heartbeat.
-    async fn new() -> World {
+    /// A log with so many partitions and one heartbeat.
+    async fn new(partitions: u32) -> World {
         let dir = TempDir::new().unwrap();
         let log = Log::embedded(&dir.path().join("log")).unwrap();
         for name in ["heartbeats", "partials", "late"] {
             let (name, max_message_bytes) = (name.to_owned(), 1 << 20);
-            let spec = TopicSpec { name, partitions: 1, replication: 1, retention_ms: -1, max_message_bytes };
+            let spec = TopicSpec { name, partitions, replication: 1, retention_ms: -1, max_message_bytes };
             log.create_topic(&spec).await.unwrap();
         }
+        let world = World { dir, log };
+        world.append([(0, "u".to_owned())]).await;
+        world
+    }
+
+    /// Appends heartbeats of these users to these partitions.
+    async fn append(&self, users: impl IntoIterator<Item = (u32, String)>) {
         let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-        let report = Record {
-            site: "default".into(),
-            user_id: "u".into(),
-            session_id: "s".into(),
-            video_id: "v".into(),
-            event_time: now,
-            received_at: now,
-            position_ms: 5_000,
-            from_ms: Some(0),
-            played_ms: 5_000,
-            ..Record::default()
-        };
-        let key = Bytes::from(record::key("default", "u"));
-        let outgoing = Outgoing { partition: 0, key, value: report.encode_to_vec().into() };
-        log.producer(Duration::ZERO).unwrap().append("heartbeats", &[outgoing]).await.unwrap();
-        World { dir, log }
+        let heartbeats = users.into_iter().map(|(partition, user_id)| {
+            let key = Bytes::from(record::key("default", &user_id));
+            let report = Record {
+                site: "default".into(),
+                user_id,
+                session_id: "s".into(),
+                video_id: "v".into(),
+                event_time: now,
+                received_at: now,
+                position_ms: 5_000,
+                from_ms: Some(0),
+                played_ms: 5_000,
+                ..Record::default()
+            };
+            Outgoing { partition, key, value: report.encode_to_vec().into() }
+        });
+        let heartbeats: Vec<_> = heartbeats.collect();
+        self.log.producer(Duration::ZERO).unwrap().append("heartbeats", &heartbeats).await.unwrap();
     }
 
     fn folder(&self) -> PathBuf {
@@ -87,9 +99,9 @@ async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Offsets of the snapshots of partition 0.
-fn saved(folder: &Path) -> Vec<u64> {
-    let Ok(files) = std::fs::read_dir(folder.join("main/0")) else { return Vec::new() };
+/// Offsets of the snapshots of a partition.
+fn saved(folder: &Path, partition: u32) -> Vec<u64> {
+    let Ok(files) = std::fs::read_dir(folder.join(format!("main/{partition}"))) else { return Vec::new() };
     files.filter_map(|file| file.unwrap().file_name().to_str()?.parse().ok()).collect()
 }
 
@@ -100,17 +112,17 @@ async fn ended(stop: Stop, thread: JoinHandle<Result<(), TaskError>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_stop_saves_what_is_published() {
-    let world = World::new().await;
+    let world = World::new(1).await;
     let (stop, thread) = world.start(Duration::from_secs(3_600));
     world.published().await;
     ended(stop, thread).await;
-    let saved = saved(&world.folder());
+    let saved = saved(&world.folder(), 0);
     assert!(matches!(saved[..], [offset] if offset >= 1), "{saved:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_could_not_be_written_is_tried_again_though_no_record_comes() {
-    let world = World::new().await;
+    let world = World::new(1).await;
     // A file where the folder of the partition must be.
     std::fs::create_dir_all(world.folder().join("main")).unwrap();
     let obstacle = world.folder().join("main/0");
@@ -121,6 +133,34 @@ async fn a_snapshot_that_could_not_be_written_is_tried_again_though_no_record_co
     tokio::time::sleep(Duration::from_millis(500)).await;
     std::fs::remove_file(&obstacle).unwrap();
     let end = world.log.end_offsets("heartbeats").await.unwrap();
-    wait_until("the snapshot is written", async || saved(&world.folder()) == end).await;
+    wait_until("the snapshot is written", async || saved(&world.folder(), 0) == end).await;
+    ended(stop, thread).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_are_saved_in_many_steps_while_records_come_are_saved_whole() {
+    const PARTITIONS: u32 = 2;
+    const USERS: u64 = 3 * SAVE_AT_ONCE as u64;
+    let world = World::new(PARTITIONS).await;
+    let (stop, thread) = world.start(Duration::from_millis(20));
+    for first in (0..USERS).step_by(100) {
+        let users = (first..first + 100).filter(|user| *user < USERS);
+        world.append(users.flat_map(|user| (0..PARTITIONS).map(move |partition| (partition, format!("{user}"))))).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The last tick ends the last epoch.
+    let views = Views::plan(&sql::views::shipped()).await.unwrap();
+    let fingerprint = fingerprint(Parameters::default(), EPOCH_MS, PARTITIONS, &views);
+    let store = processor::snapshot_store(world.folder().to_str().unwrap(), []).unwrap();
+    let snapshots = Snapshots::new(store, "main", &fingerprint);
+    for partition in 0..PARTITIONS {
+        wait_until("the partition is saved to its end", async || {
+            let end = world.log.end_offsets("heartbeats").await.unwrap()[partition as usize];
+            saved(&world.folder(), partition).contains(&end)
+        })
+        .await;
+        let sessions = USERS + u64::from(partition == 0);
+        assert_eq!(snapshots.restore(partition).await.unwrap().unwrap().sessions() as u64, sessions);
+    }
     ended(stop, thread).await;
 }

@@ -44,7 +44,7 @@ fn saved(users: u64) -> Packing {
     shard.begin_save();
     loop {
         let saved = shard.save_some(10);
-        state.add(saved.part, &Handle::current());
+        state.add(saved.parts, &Handle::current());
         if saved.is_last {
             return state;
         }

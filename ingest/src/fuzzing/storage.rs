@@ -38,7 +38,7 @@ pub(super) fn record(value: &[u8]) {
     kernel.tick(at + lateness_ms, &mut facts);
     assert!(kernel.report(&record, at + 2 * lateness_ms, &mut facts) || record.event_time > at - lateness_ms);
     kernel.begin_save(Vec::new());
-    let restored = Kernel::restore(&kernel.save_some(usize::MAX).part).unwrap();
+    let restored = Kernel::restore(&kernel.save_some(usize::MAX).parts.concat()).unwrap();
     assert_eq!((restored.sessions(), restored.ledger()), (kernel.sessions(), kernel.ledger()));
 }
 

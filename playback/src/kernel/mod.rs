@@ -88,11 +88,11 @@ pub struct Kernel {
     serials: u32,
 }
 
-/// A part of the state, saved.
-#[derive(Debug, Clone)]
+/// What was saved of the state since the last time.
+#[derive(Debug)]
 pub struct Saved {
-    /// Its bytes.
-    pub part: Vec<u8>,
+    /// The next bytes, in parts of some hundred kilobytes.
+    pub parts: Vec<Vec<u8>>,
     /// Whether that is all.
     pub is_last: bool,
 }
@@ -176,8 +176,8 @@ impl Kernel {
         self.users.begin_save(self.clock, self.parameters.lateness_ms, part);
     }
 
-    /// Saves at most so many users more, and forgets of them what no later record can change, which has no effect on facts. The
-    /// parts one after another are the state as it was when the save began.
+    /// Saves at most so many users more, and forgets of them what no later record can change, which has no effect on facts. All parts
+    /// one after another are the state as it was when the save began.
     pub fn save_some(&mut self, users: usize) -> Saved {
         self.users.save_some(users, &mut self.words)
     }
@@ -186,8 +186,7 @@ impl Kernel {
     pub fn restore(saved: &[u8]) -> Result<Kernel, postcard::Error> {
         let ((parameters, clock, ledger, deadlines, words, serials), mut left) = postcard::take_from_bytes(saved)?;
         let mut kernel = Kernel { parameters, clock, ledger, users: Users::default(), deadlines, words, serials };
-        while !left.is_empty() {
-            let (user, next) = postcard::take_from_bytes::<Box<User>>(left)?;
+        while let (Some(user), next) = postcard::take_from_bytes::<Option<Box<User>>>(left)? {
             kernel.users.insert(user);
             left = next;
         }

@@ -11,7 +11,7 @@ use crate::texts::TextCode;
 use crate::words::Words;
 use serde::{Deserialize, Serialize};
 
-/// State of one user of one site. Texts that many users share are words: numbers among the kernel's texts.
+/// State of one user of one site. Texts that many users share are numbers among the kernel's words.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) site: TextCode,

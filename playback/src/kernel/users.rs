@@ -10,7 +10,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
 
-/// Memory of a part that is saved, at first.
+/// A part of a save is full with so many bytes: one that grew further would be copied from time to time.
 const PART_BYTES: usize = 256 << 10;
 
 /// The users of a partition, found by site and name.
@@ -39,7 +39,7 @@ struct Saving {
     lateness_ms: i64,
     is_under_way: bool,
     /// What was saved since it was last asked for.
-    part: Vec<u8>,
+    parts: Vec<Vec<u8>>,
 }
 
 impl Names {
@@ -87,7 +87,7 @@ impl Users {
     /// Begins to save all of them behind a first `part`, as they are now. A save that is under way is given up.
     pub(super) fn begin_save(&mut self, clock: i64, lateness_ms: i64, part: Vec<u8>) {
         let (number, left) = (self.saving.number.wrapping_add(1), self.table.len());
-        self.saving = Saving { number, left, place: 0, clock, lateness_ms, is_under_way: true, part };
+        self.saving = Saving { number, left, place: 0, clock, lateness_ms, is_under_way: true, parts: vec![part] };
     }
 
     /// Whether a save is under way.
@@ -95,12 +95,12 @@ impl Users {
         self.saving.is_under_way
     }
 
-    /// Goes on with at most so many users. What was saved since the last time.
+    /// Goes on with at most so many users; a place of the table where nobody is counts as one. What was saved since the last time.
     pub(super) fn save_some(&mut self, users: usize, words: &mut Words) -> Saved {
         let Users { table, saving, .. } = self;
         for _ in 0..users {
             if saving.left == 0 {
-                saving.is_under_way = false;
+                saving.end();
                 break;
             }
             // When the table grows users move behind or before this place: it goes around until none is left.
@@ -112,8 +112,7 @@ impl Users {
                 }
             }
         }
-        let part = std::mem::replace(&mut saving.part, Vec::with_capacity(PART_BYTES));
-        Saved { part, is_last: !saving.is_under_way }
+        Saved { parts: std::mem::take(&mut saving.parts), is_last: !saving.is_under_way }
     }
 
     /// Adds a user whose name none has.
@@ -139,8 +138,20 @@ impl Saving {
         user.words(|word| words.name(word));
         self.left -= 1;
         if !user.is_empty() {
-            self.part = postcard::to_extend(user, std::mem::take(&mut self.part)).expect("a user is plain data");
+            self.push(Some(user));
         }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.is_under_way) {
+            self.push(None);
+        }
+    }
+
+    /// Adds one more user, or the mark behind the last.
+    fn push(&mut self, user: Option<&User>) {
+        let part = self.parts.pop_if(|part| part.len() < PART_BYTES).unwrap_or_default();
+        self.parts.push(postcard::to_extend(&user, part).expect("a user is plain data"));
     }
 }
 

@@ -8,7 +8,7 @@ use playback::model::{Logged, Random, RandomLog, random_log};
 /// Saves all of a kernel at once, and gives the bytes.
 pub(super) fn save(kernel: &mut Kernel) -> Vec<u8> {
     kernel.begin_save(Vec::new());
-    kernel.save_some(usize::MAX).part
+    kernel.save_some(usize::MAX).parts.concat()
 }
 
 /// A random log. After a day or more some of its sessions come back, other users take the place of others, and the rest is silent.
@@ -64,7 +64,7 @@ fn what_is_saved_while_records_are_folded_is_the_state_at_the_beginning() {
                 kernel.report(&logged.record, logged.logged_at, &mut facts);
                 let Some((first, mut state)) = begun.take() else { continue };
                 let saved = kernel.save_some(users_at_once);
-                state.extend(saved.part);
+                state.extend(saved.parts.concat());
                 if !saved.is_last {
                     begun = Some((first, state));
                     continue;
