@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
 
 /// A table of words.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Words {
     words: Vec<Word>,
     codes: HashTable<u32>,
@@ -23,7 +23,7 @@ pub(crate) struct Words {
     recent: u32,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Word {
     /// None: the number is free.
     text: Option<Box<str>>,

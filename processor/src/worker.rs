@@ -151,10 +151,9 @@ impl Worker {
     /// is acknowledged beside the loop. After one that fails the next is tried in its time, even if nothing comes any more.
     fn save(&mut self) {
         let shards = &mut self.folding.shards;
-        let first =
-            shards.values_mut().filter(|owned| owned.saving_since().is_some()).min_by_key(|owned| owned.saving_since());
-        if let Some(owned) = first {
-            owned.save_some(SAVE_AT_ONCE, &self.runtime);
+        let under_way = shards.values_mut().filter_map(|owned| Some((owned.saving_since()?, owned)));
+        if let Some((_, first)) = under_way.min_by_key(|(since, _)| *since) {
+            first.save_some(SAVE_AT_ONCE, &self.runtime);
         }
         for owned in shards.values_mut() {
             owned.begin_snapshot_if_due(self.snapshot_every); // where no epoch ends any more

@@ -74,7 +74,7 @@ pub struct Ledger {
 }
 
 /// State of one partition after some prefix of its log.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Kernel {
     parameters: Parameters,
     clock: i64,
@@ -97,7 +97,7 @@ pub struct Saved {
     pub is_last: bool,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Deadline {
     clock: i64,
     site: TextCode,

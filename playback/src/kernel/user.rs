@@ -12,7 +12,7 @@ use crate::words::Words;
 use serde::{Deserialize, Serialize};
 
 /// State of one user of one site. Texts that many users share are numbers among the kernel's words.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) site: TextCode,
     user_id: Id,

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, Hasher};
 const PART_BYTES: usize = 256 << 10;
 
 /// The users of a partition, found by site and name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Users {
     table: HashTable<Box<User>>,
     names: Names,
@@ -22,11 +22,11 @@ pub(super) struct Users {
 }
 
 /// Hashes names, by a seed of its own: strangers choose them. The order of the users, which follows from it, reaches no fact.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Names(DefaultHashBuilder);
 
 /// A save on its way, or the last one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Saving {
     /// Its number. Users that have another are still to be saved.
     number: u32,
