@@ -11,6 +11,7 @@ use crate::snapshot::Snapshots;
 use crate::views::Views;
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::join_all;
 use playback::kernel::{READ_AHEAD, SAVE_AT_ONCE};
 use playback::record::TICK;
 use service::{Component, Stop, TaskError};
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use topic::{Consumer, Delivery, Outgoing, Producer, Record};
 
 /// How long a poll waits for records: bounds how late a tick or a stop is noticed.
@@ -157,27 +159,24 @@ impl Worker {
         }
         for owned in shards.values_mut() {
             owned.begin_snapshot_if_due(self.snapshot_every); // where no epoch ends any more
-            if let Some(pending) = owned.take_snapshot() {
-                self.runtime.spawn(write(self.snapshots.clone(), owned.partition, pending, owned.saved_to.clone()));
-            }
+            begin_write(owned, &self.snapshots, &self.runtime);
         }
     }
 
     /// Saves what can be saved now that all output is acknowledged, so that the next start need not read it again and does
     /// not depend on the log having kept it.
     fn save_at_stop(&mut self) {
-        let until = Instant::now() + caps::SNAPSHOTS_AT_STOP;
+        let mut writes = Vec::new();
         for owned in self.folding.shards.values_mut() {
             owned.begin_snapshot();
             owned.save_some(usize::MAX, &self.runtime);
-            let Some(pending) = owned.take_snapshot() else { continue };
-            let left = until.saturating_duration_since(Instant::now());
-            let writing = write(self.snapshots.clone(), owned.partition, pending, owned.saved_to.clone());
-            let written = self.runtime.block_on(async { tokio::time::timeout(left, writing).await });
-            if written.is_err() {
-                tracing::warn!("not all partitions are saved: the next start reads more of the log");
-                return;
-            }
+            // All at once: one after another, what an object storage takes for each would add up to more than there is time for.
+            writes.extend(begin_write(owned, &self.snapshots, &self.runtime));
+        }
+        let all = join_all(writes);
+        let written = self.runtime.block_on(async { tokio::time::timeout(caps::SNAPSHOTS_AT_STOP, all).await });
+        if written.is_err() {
+            tracing::warn!("not all partitions are saved: the next start reads more of the log");
         }
     }
 
@@ -207,6 +206,12 @@ impl Worker {
             owned.told = owned.acknowledged;
         }
     }
+}
+
+/// Begins to write the snapshot of a partition, if one is made and the output before it is acknowledged.
+fn begin_write(owned: &mut Owned, snapshots: &Snapshots, runtime: &Handle) -> Option<JoinHandle<()>> {
+    let pending = owned.take_snapshot()?;
+    Some(runtime.spawn(write(snapshots.clone(), owned.partition, pending, owned.saved_to.clone())))
 }
 
 /// Writes one snapshot, and notes in `saved_to` that it is there.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use playback::kernel::{Parameters, SAVE_AT_ONCE};
 use playback::record::{self, Record};
 use processor::fingerprint::fingerprint;
@@ -12,6 +14,7 @@ use processor::{EPOCH_MS, Settings};
 use prost::Message;
 use service::{Readiness, Stop, TaskError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -67,6 +70,18 @@ impl World {
     }
 
     fn start(&self, snapshot_every: Duration) -> (Stop, JoinHandle<Result<(), TaskError>>) {
+        self.start_with(self.store(), snapshot_every)
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        processor::snapshot_store(self.folder().to_str().unwrap(), []).unwrap()
+    }
+
+    fn start_with(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        snapshot_every: Duration,
+    ) -> (Stop, JoinHandle<Result<(), TaskError>>) {
         let stop = Stop::new();
         let settings = Settings {
             heartbeats_topic: "heartbeats".into(),
@@ -79,7 +94,6 @@ impl World {
             snapshot_every,
             views: sql::views::shipped(),
         };
-        let store = processor::snapshot_store(self.folder().to_str().unwrap(), []).unwrap();
         let (log, runtime, stopped) = (self.log.clone(), tokio::runtime::Handle::current(), stop.clone());
         let body = move || processor::run(&log, store, settings, runtime, &Readiness::new(), &stopped);
         (stop, std::thread::spawn(body))
@@ -121,6 +135,23 @@ async fn a_clean_stop_saves_what_is_published() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_saves_all_partitions_in_an_object_storage_that_takes_its_time() {
+    const PARTITIONS: u32 = 16;
+    let world = World::new(PARTITIONS).await;
+    world.append((1..PARTITIONS).map(|partition| (partition, "u".to_owned()))).await;
+    let slow = ThrottleConfig { wait_put_per_call: Duration::from_secs(1), ..ThrottleConfig::default() };
+    let store = Arc::new(ThrottledStore::new(world.store(), slow));
+    let (stop, thread) = world.start_with(store, Duration::from_secs(3_600));
+    wait_until("all epochs are published", async || {
+        world.log.end_offsets("partials").await.unwrap() == vec![1; PARTITIONS as usize]
+    })
+    .await;
+    ended(stop, thread).await;
+    let unsaved: Vec<_> = (0..PARTITIONS).filter(|partition| saved(&world.folder(), *partition).is_empty()).collect();
+    assert!(unsaved.is_empty(), "{unsaved:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_could_not_be_written_is_tried_again_though_no_record_comes() {
     let world = World::new(1).await;
     // A file where the folder of the partition must be.
@@ -151,8 +182,7 @@ async fn partitions_that_are_saved_in_many_steps_while_records_come_are_saved_wh
     // The last tick ends the last epoch.
     let views = Views::plan(&sql::views::shipped()).await.unwrap();
     let fingerprint = fingerprint(Parameters::default(), EPOCH_MS, PARTITIONS, &views);
-    let store = processor::snapshot_store(world.folder().to_str().unwrap(), []).unwrap();
-    let snapshots = Snapshots::new(store, "main", &fingerprint);
+    let snapshots = Snapshots::new(world.store(), "main", &fingerprint);
     for partition in 0..PARTITIONS {
         wait_until("the partition is saved to its end", async || {
             let end = world.log.end_offsets("heartbeats").await.unwrap()[partition as usize];
