@@ -27,7 +27,7 @@ pub(crate) const SNAPSHOTS_KEPT: usize = 3;
 /// A snapshot unpacks to at most this many bytes.
 pub(crate) const SNAPSHOT_BYTES: u64 = 16 << 30;
 
-/// How long a processor that was told to stop takes to save its partitions: well within what an orchestrator waits.
+/// How long a processor that was told to stop waits until its snapshots are written: well within what an orchestrator waits.
 pub(crate) const SNAPSHOTS_AT_STOP: Duration = Duration::from_secs(5);
 
 /// How far the log may be ahead of this machine's clock. While a partition's clock is ahead its reports count as late, and that is

@@ -179,11 +179,11 @@ async fn partitions_that_are_saved_in_many_steps_while_records_come_are_saved_wh
         world.append(users.flat_map(|user| (0..PARTITIONS).map(move |partition| (partition, format!("{user}"))))).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The last tick ends the last epoch.
     let views = Views::plan(&sql::views::shipped()).await.unwrap();
     let fingerprint = fingerprint(Parameters::default(), EPOCH_MS, PARTITIONS, &views);
     let snapshots = Snapshots::new(world.store(), "main", &fingerprint);
     for partition in 0..PARTITIONS {
+        // That is behind the tick that ended the last epoch.
         wait_until("the partition is saved to its end", async || {
             let end = world.log.end_offsets("heartbeats").await.unwrap()[partition as usize];
             saved(&world.folder(), partition).contains(&end)

@@ -2,6 +2,7 @@
 
 use sql::database::{Pool, Transaction};
 use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use crate::{DatabaseError, caps};
 
@@ -13,8 +14,7 @@ const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1
 /// Refuses tables that another pipeline has written.
 pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<(), DatabaseError> {
     let checking = timeout(caps::TRANSACTION_TIMEOUT, async {
-        let other = pool.get().await?.query_opt(OTHER, &[&pipeline]).await?;
-        other.map_or(Ok(()), |row| Err(taken(pipeline, row.get(0))))
+        no_other(pipeline, pool.get().await?.query_opt(OTHER, &[&pipeline]).await?)
     });
     checking.await.unwrap_or(Err(DatabaseError::TimedOut))
 }
@@ -23,10 +23,10 @@ pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<(), DatabaseErr
 /// here until the first has written or failed.
 pub(crate) async fn claim(transaction: &Transaction<'_>, pipeline: &str) -> Result<(), DatabaseError> {
     transaction.execute(CLAIM, &[&pipeline]).await?;
-    let other = transaction.query_opt(OTHER, &[&pipeline]).await?;
-    other.map_or(Ok(()), |row| Err(taken(pipeline, row.get(0))))
+    no_other(pipeline, transaction.query_opt(OTHER, &[&pipeline]).await?)
 }
 
-fn taken(pipeline: &str, other: String) -> DatabaseError {
-    DatabaseError::Taken { pipeline: pipeline.to_owned(), other }
+/// Judges what [`OTHER`] answered.
+fn no_other(pipeline: &str, found: Option<Row>) -> Result<(), DatabaseError> {
+    found.map_or(Ok(()), |row| Err(DatabaseError::Taken { pipeline: pipeline.to_owned(), other: row.get(0) }))
 }

@@ -332,3 +332,29 @@ impl Ledger {
         facts.dispositions.push(DispositionFact { site, received_at, disposition });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Facts, Kernel, Parameters, Record};
+
+    /// A deadline outlives the wait of its point, and perhaps its session: what it names must not come to mean another's.
+    #[test]
+    fn a_deadline_keeps_the_words_that_it_names() {
+        let mut kernel = Kernel::new(Parameters { lateness_ms: 1_000, ..Parameters::default() });
+        let mut facts = Facts::default();
+        for seq in [1, 0] {
+            let point = Record { site: "old".into(), video_id: "v".into(), seq, from_ms: None, ..Record::default() };
+            kernel.report(&point, 0, &mut facts);
+        }
+        kernel.tick(20_000, &mut facts);
+        facts.clear();
+        for _ in 0..3 {
+            kernel.begin_save(Vec::new());
+            assert!(kernel.save_some(usize::MAX).is_last);
+        }
+        assert_eq!(kernel.sessions(), 0);
+        let words = |code| kernel.words.get(code);
+        let named: Vec<_> = kernel.deadlines.iter().map(|one| (words(one.site), words(one.video))).collect();
+        assert_eq!(named, [("old", "v")]);
+    }
+}

@@ -1,9 +1,8 @@
 //! The users of a partition, and how they are saved: as they were at one moment, a few at a time while records are folded. A
 //! user whom a record is about to change before is saved right then.
 
-use super::READ_AHEAD;
-use super::Saved;
 use super::user::User;
+use super::{READ_AHEAD, Saved};
 use crate::texts::TextCode;
 use crate::words::Words;
 use hashbrown::{DefaultHashBuilder, HashTable};

@@ -5,6 +5,9 @@ use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::model::{Logged, Random, RandomLog, random_log};
 
+/// Records from one moment without facts to the next, where a save may begin.
+const STRETCH: usize = 11;
+
 /// Saves all of a kernel at once, and gives the bytes.
 pub(super) fn save(kernel: &mut Kernel) -> Vec<u8> {
     kernel.begin_save(Vec::new());
@@ -32,7 +35,7 @@ fn log_of_days(seed: u64) -> Vec<Logged> {
     log
 }
 
-/// Folds some records; gives the facts of each stretch of `STRETCH` records of the log, the first of which is number `first`.
+/// Folds some records; gives the facts of each stretch of `STRETCH` of them.
 fn fold(kernel: &mut Kernel, log: &[Logged]) -> Vec<Facts> {
     let stretches = log.chunks(STRETCH).map(|records| {
         let mut facts = Facts::default();
@@ -43,8 +46,6 @@ fn fold(kernel: &mut Kernel, log: &[Logged]) -> Vec<Facts> {
     });
     stretches.collect()
 }
-
-const STRETCH: usize = 11;
 
 #[test]
 fn what_is_saved_while_records_are_folded_is_the_state_at_the_beginning() {
