@@ -15,10 +15,15 @@ mod verify;
 use clap::{Parser, Subcommand};
 use flags::TelemetryFlags;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The views allocate and free much: a fifth of the processor's time with the system's allocator (docs/benchmarks.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long the end of a role waits for what runs on threads of its own and nobody waits for any more: a question to brokers that are away
+/// would take many times that.
+const STRAGGLERS: Duration = Duration::from_secs(1);
 
 /// Exact stream processing for the heartbeats of video players.
 ///
@@ -73,7 +78,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     service::telemetry::init(command.telemetry.log_json, &command.telemetry.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command.role {
             Role::Ingest(flags) => roles::ingest(flags).await,
             Role::Process(flags) => roles::process(flags).await,
@@ -87,5 +92,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Role::Capacity(flags) => capacity::run(&flags),
             Role::Verify(flags) => Ok(verify::run(flags).await),
         }
-    })
+    });
+    runtime.shutdown_timeout(STRAGGLERS);
+    ended
 }

@@ -74,9 +74,7 @@ pub(crate) const PRODUCER_LINGER: Duration = Duration::from_millis(1);
 /// Time for the last records to leave the producer at the end. Requests have had their answers by then: what is left was
 /// given up.
 pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the log is asked whether it is there.
-pub(crate) const WATCH_INTERVAL: Duration = Duration::from_secs(5);
-/// The same while it was not there yet.
+/// How often the log is asked whether it is there, while it was not there yet.
 pub(crate) const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a connection could not be accepted (out of file descriptors, as a rule).
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

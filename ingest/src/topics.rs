@@ -1,7 +1,7 @@
 //! The topics of the gateway: what the pipeline relies on of them, looked at at the start and from time to time, and the
 //! readiness that follows from it.
 
-use crate::limits::{SEARCH_INTERVAL, WATCH_INTERVAL};
+use crate::limits::SEARCH_INTERVAL;
 use crate::meter;
 use crate::outlet::{Outlet, Partitions};
 use crate::server::StartError;
@@ -46,7 +46,7 @@ impl TopicWatch<'_> {
         let mut told = None;
         loop {
             let is_known = self.outlet.partitions.get().is_some();
-            tokio::time::sleep(if is_known { WATCH_INTERVAL } else { SEARCH_INTERVAL }).await;
+            tokio::time::sleep(if is_known { topic::caps::WATCH_INTERVAL } else { SEARCH_INTERVAL }).await;
             if let Some(reason) = self.outlet.fatal_error() {
                 return Err(StartError::Fatal { reason }.into());
             }

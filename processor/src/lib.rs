@@ -34,6 +34,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use topic::Log;
+use topic::caps::WATCH_INTERVAL;
 use views::Views;
 use worker::{Folding, Topics, Worker};
 
@@ -75,7 +76,7 @@ pub fn run(
     readiness: &Readiness,
     stop: &Stop,
 ) -> Result<(), TaskError> {
-    let log_ready = readiness.component("processor_log");
+    let component = readiness.component("processor_log");
     let views = runtime.block_on(Views::plan(&settings.views))?;
     let partitions = runtime.block_on(check_topics(log, &settings))?;
     let fingerprint = fingerprint(settings.parameters, settings.epoch_ms, partitions, &views);
@@ -101,7 +102,7 @@ pub fn run(
     let consumer = log.consumer(&settings.heartbeats_topic, &settings.group, Box::new(restoring))?;
     let worker = Worker {
         topics: Topics {
-            heartbeats: settings.heartbeats_topic,
+            heartbeats: settings.heartbeats_topic.clone(),
             partials: settings.partials_topic,
             late: settings.late_topic,
         },
@@ -117,7 +118,13 @@ pub fn run(
         folding: Folding::new(),
         in_flight: VecDeque::new(),
     };
-    worker.run(consumer, &log_ready, stop)
+    let (watched, topic, until) = (log.clone(), settings.heartbeats_topic, stop.clone());
+    let watching = worker.runtime.spawn(async move {
+        component.watch(WATCH_INTERVAL, &until, || watched.describe(&topic)).await;
+    });
+    let ended = worker.run(consumer, stop);
+    watching.abort();
+    ended
 }
 
 /// Checks that the topics are what exactness needs, and gives the partition count.

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use playback::kernel::{READ_AHEAD, SAVE_AT_ONCE};
 use playback::record::TICK;
-use service::{Component, Stop, TaskError};
+use service::{Stop, TaskError};
 use sql::codec::Encoder;
 use sql::partial::Partial;
 use std::collections::{BTreeMap, VecDeque};
@@ -73,7 +73,7 @@ pub(crate) struct InFlight {
 
 impl Worker {
     /// Runs until a stop is requested or it cannot go on.
-    pub(crate) fn run(mut self, mut consumer: Consumer, log: &Component, stop: &Stop) -> Result<(), TaskError> {
+    pub(crate) fn run(mut self, mut consumer: Consumer, stop: &Stop) -> Result<(), TaskError> {
         while !stop.is_requested() {
             let (folding, changes) = (&mut self.folding, &self.changes);
             let every = self.snapshot_every;
@@ -91,7 +91,6 @@ impl Worker {
                 }
             })?;
             folded?;
-            log.ready();
             meters::records(taken);
             self.folding.follow(&self.changes);
             self.folding.note_records();

@@ -11,7 +11,7 @@ mod video;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get};
-use service::{Component, Readiness, Stop, TaskError};
+use service::{Readiness, Stop, TaskError};
 use sql::database::{Database, OpenError, Pool};
 use tokio::net::TcpListener;
 
@@ -30,14 +30,16 @@ pub async fn serve(
     readiness: Readiness,
     stop: Stop,
 ) -> Result<(), TaskError> {
-    let watching = watch_database(pool.clone(), readiness.component("report_database"), stop.clone());
+    let database = readiness.component("report_database");
+    let watching = database.watch(caps::PING_EVERY, &stop, || snapshot::ping(&pool));
     let routes = Router::new()
         .route("/v1/users/{user}/videos/{video}", if_kept(&user_video::READS, &left_out, get(user_video::answer)))
         .route("/v1/videos/{video}", if_kept(&video::READS, &left_out, get(video::answer)))
         .fallback(async || ReportError::NoSuchPath)
         .method_not_allowed_fallback(async || ReportError::NotGet)
-        .with_state(pool);
-    let stopped = async move { stop.requested().await };
+        .with_state(pool.clone());
+    let stopped = stop.clone();
+    let stopped = async move { stopped.requested().await };
     let serving = async { axum::serve(listener, routes).with_graceful_shutdown(stopped).await };
     let ((), served) = tokio::join!(watching, serving);
     Ok(served?)
@@ -48,20 +50,6 @@ fn if_kept(reads: &[&'static str], left_out: &[String], route: MethodRouter<Pool
     match reads.iter().copied().find(|view| left_out.iter().any(|name| name == view)) {
         Some(view) => get(async move || ReportError::LeftOut(view)),
         None => route,
-    }
-}
-
-/// Ready while the database answers.
-async fn watch_database(pool: Pool, database: Component, stop: Stop) {
-    loop {
-        match snapshot::ping(&pool).await {
-            Ok(()) => database.ready(),
-            Err(error) => database.not_ready(error.to_string()),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(caps::PING_EVERY) => {}
-            () = stop.requested() => return,
-        }
     }
 }
 

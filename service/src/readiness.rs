@@ -3,7 +3,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::Stop;
 
 /// The readiness of a process: it is ready when all its components are.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +68,28 @@ impl Component {
     /// Reports that the component can do its work.
     pub fn ready(&self) {
         self.readiness.set(self.name, None);
+    }
+
+    /// Reports of every `pause` until a stop is requested whether `check` succeeds.
+    pub async fn watch<T, E: Display, F: Future<Output = Result<T, E>>>(
+        &self,
+        pause: Duration,
+        stop: &Stop,
+        check: impl Fn() -> F,
+    ) {
+        let follow = async {
+            loop {
+                match check().await {
+                    Ok(_) => self.ready(),
+                    Err(error) => self.not_ready(error.to_string()),
+                }
+                tokio::time::sleep(pause).await;
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = stop.requested() => {}
+        }
     }
 
     /// Reports why the component cannot do its work now.

@@ -10,6 +10,7 @@ use metrics::{counter, gauge, histogram};
 use service::{Component, Readiness, Stop, TaskError};
 use sql::database::Pool;
 use tokio::runtime::Handle;
+use topic::caps::WATCH_INTERVAL;
 use topic::{Consumer, Log, Record};
 
 use crate::chain::{self, Arrival, Chain};
@@ -31,8 +32,15 @@ pub fn run(
     stop: Stop,
 ) -> Result<(), TaskError> {
     meters::describe();
-    Sink::open(log, pool, settings, runtime, &readiness, stop, caps::TRANSACTION_TIMEOUT)?.run()?;
-    Ok(())
+    let (watched, topic, until) = (log.clone(), settings.partials_topic.clone(), stop.clone());
+    let component = readiness.component("sink_log");
+    let watching = runtime.spawn(async move {
+        component.watch(WATCH_INTERVAL, &until, || watched.describe(&topic)).await;
+    });
+    let mut sink = Sink::open(log, pool, settings, runtime, &readiness, stop, caps::TRANSACTION_TIMEOUT)?;
+    let ended = sink.run();
+    watching.abort();
+    Ok(ended?)
 }
 
 struct Sink {
@@ -42,7 +50,6 @@ struct Sink {
     pool: Pool,
     runtime: Handle,
     database: Component,
-    log: Component,
     stop: Stop,
     /// How long a transaction may take at first.
     patience: Duration,
@@ -59,7 +66,7 @@ impl Sink {
         stop: Stop,
         patience: Duration,
     ) -> Result<Sink, SinkError> {
-        let (log_component, database) = (readiness.component("sink_log"), readiness.component("sink_database"));
+        let database = readiness.component("sink_database");
         let changes = Changes::default();
         let assignment = FromProgress {
             pool: pool.clone(),
@@ -81,7 +88,7 @@ impl Sink {
             due: None,
             leaving: false,
         };
-        Ok(Sink { source: log, consumer, state, pool, runtime, database, log: log_component, stop, patience })
+        Ok(Sink { source: log, consumer, state, pool, runtime, database, stop, patience })
     }
 
     fn run(&mut self) -> Result<(), SinkError> {
@@ -95,7 +102,7 @@ impl Sink {
                 }
             });
             match polled {
-                Ok(_) => self.log.ready(),
+                Ok(_) => {}
                 Err(_) if self.stop.is_requested() => break,
                 Err(error) => return Err(error.into()),
             }

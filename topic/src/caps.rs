@@ -34,6 +34,8 @@ pub const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause before such a question is asked again.
 pub const ADMIN_RETRY: Duration = Duration::from_millis(50);
+/// How often a role asks whether the log is there.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 /// Appends waiting for the embedded log's writer; one more makes `append` wait.
 pub const EMBEDDED_APPENDS: usize = 1_024;
 /// Appends the embedded log's writer puts under one fsync.

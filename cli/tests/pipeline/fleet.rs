@@ -110,6 +110,7 @@ impl Fleet {
         all.extend(self.log_flags());
         all.extend(arguments);
         let mut process = Process::start(self.dir.path(), &format!("{role}-{}", self.started), &all);
+        process.admin.clone_from(&admin);
         wait_until(&format!("the role {role} answers on {admin}"), Duration::from_secs(30), || {
             process.assert_running();
             std::net::TcpStream::connect(&admin).is_ok()

@@ -5,7 +5,7 @@ use crate::exactness::{judge, play_all, wait_until_complete};
 use crate::fleet::{Fleet, free_port};
 use crate::log;
 use crate::players::{Script, script, write_keys};
-use crate::process::wait_until;
+use crate::process::{Process, wait_until};
 use std::collections::HashSet;
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +17,9 @@ use tempfile::TempDir;
 const POINT_WAITS: [Duration; 2] = [Duration::from_secs(40), Duration::from_secs(200)];
 /// What may lie between a point and its neighbour beside the outage: they can be in different requests of a player.
 const BETWEEN_NEIGHBOURS: Duration = Duration::from_secs(10);
+
+/// How long it may take until a role knows that Kafka went, or came back.
+const NOTICED: Duration = Duration::from_secs(90);
 
 /// A broker of this test alone, so that nobody else notices when it goes.
 struct Broker(TempDir);
@@ -53,6 +56,33 @@ async fn the_gateway_says_yes_while_kafka_is_away_and_keeps_its_word() {
         println!("the outage took {outage:?}, too long for points that wait {point_wait:?}: it proves nothing");
     }
     panic!("the machine is too busy for this test");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_not_ready_while_kafka_is_away_and_end_all_the_same() {
+    let broker = Broker(TempDir::new().unwrap());
+    let mut fleet = Fleet::on("away", broker.start()).await;
+    let roles = [fleet.processor(1_000), fleet.sink()];
+    let all_are_ready = || roles.iter().all(|role| role.readiness().contains("200 OK"));
+    wait_until("all are ready", NOTICED, all_are_ready);
+    broker.kill();
+    let say_so = |role: &Process| {
+        let said = role.readiness();
+        said.contains("503 Service Unavailable") && said.contains("kafka: asking for topics")
+    };
+    wait_until("all say that Kafka is away", NOTICED, || roles.iter().all(say_so));
+    broker.start();
+    wait_until("all are ready again", NOTICED, all_are_ready);
+
+    broker.kill();
+    let keys = write_keys(fleet.dir.path(), &[]);
+    let gateway = fleet.ingest_with_spool(&keys, &format!("127.0.0.1:{}", free_port()));
+    wait_until("the gateway is ready without Kafka", NOTICED, || gateway.readiness().contains("200 OK"));
+    // By now it asks for its topics again, and the answer would take longer than this.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for role in roles.into_iter().chain([gateway]) {
+        assert!(role.stop_within(Duration::from_secs(9)).success());
+    }
 }
 
 /// Whether no point can have been judged while its neighbour was in the spool.

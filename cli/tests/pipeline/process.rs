@@ -1,6 +1,7 @@
 //! One process of the binary under test. It ends with the test, whatever happens to that.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Process {
     child: Child,
     name: String,
+    /// Address of its admin port, if it was given one.
+    pub(crate) admin: String,
 }
 
 impl Process {
@@ -25,7 +28,7 @@ impl Process {
                 _ => Err(std::io::Error::last_os_error()),
             });
         }
-        Process { child: command.spawn().unwrap(), name: name.to_owned() }
+        Process { child: command.spawn().unwrap(), name: name.to_owned(), admin: String::new() }
     }
 
     /// The first line of standard output.
@@ -42,10 +45,24 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// What it says of its readiness.
+    pub(crate) fn readiness(&self) -> String {
+        let mut answer = String::new();
+        let mut connection = TcpStream::connect(&self.admin).unwrap();
+        connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").unwrap();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     /// SIGTERM, then how it ended.
-    pub(crate) fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(self) -> ExitStatus {
+        self.stop_within(Duration::from_secs(40))
+    }
+
+    /// The same; fails when it takes longer than `patience`.
+    pub(crate) fn stop_within(mut self, patience: Duration) -> ExitStatus {
         self.signal(libc::SIGTERM);
-        let deadline = Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
