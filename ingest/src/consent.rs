@@ -6,7 +6,7 @@
 //! session falls apart. So it is computed from site, user and session and from nothing that changes: not from the time, and
 //! with peppers from the first of them. The user is part of it because ids of sessions need not be unique.
 
-use crate::pseudonym::{self, Peppers};
+use crate::pseudonym::Peppers;
 use playback::heartbeat::Heartbeat;
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -25,14 +25,6 @@ pub(crate) fn is_refused(report: &str) -> bool {
     let mut reader = serde_json::Deserializer::from_str(report);
     let refused = reader.deserialize_map(RefusedConsent).and_then(|refused| reader.end().map(|()| refused));
     refused.unwrap_or_else(|_| report.contains("consent"))
-}
-
-/// A refused report's text without who sent it; see [`pseudonym::redacted`].
-pub(crate) fn redacted(report: &str, site: &str, peppers: Option<&Peppers>) -> Option<String> {
-    pseudonym::redacted(report, &["device"], |fields, user_id| {
-        let session_id = fields.get("session_id")?.as_str()?;
-        Some(Peppers::of_session(peppers, site, user_id, session_id))
-    })
 }
 
 /// Whether any field `consent` of an object is neither `true` nor `null`.
@@ -126,18 +118,5 @@ mod tests {
         ] {
             assert_eq!(is_refused(report), expected, "{report}");
         }
-    }
-
-    #[test]
-    fn a_dead_letter_without_consent_names_neither_user_nor_device() {
-        let of = |report: &str| redacted(report, "default", None);
-        let known = r#"{"consent":false,"device":"tv","session_id":"s-1","user_id":"alice"}"#;
-        assert_eq!(
-            of(known).as_deref(),
-            Some(r#"{"consent":false,"session_id":"s-1","user_id":"s.9l26u5pokjw0_msyHoqBJikCEiM"}"#)
-        );
-        assert_eq!(of(r#"{"user_id":"alice","seq":1}"#).as_deref(), Some(r#"{"seq":1}"#));
-        assert_eq!(of(r#"{"user_id":"alice","session_id":7}"#).as_deref(), Some(r#"{"session_id":7}"#));
-        assert_eq!(of(r#"{"user_id":"alice""#), None);
     }
 }

@@ -24,6 +24,7 @@ mod outlet;
 mod problem;
 mod pseudonym;
 mod rate;
+mod redaction;
 mod replay;
 mod server;
 mod settings;

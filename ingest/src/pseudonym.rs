@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -131,33 +130,7 @@ impl Peppers {
         };
         format!("s.{}", URL_SAFE_NO_PAD.encode(&digest[..KEPT_BYTES]))
     }
-
-    /// A refused report's text without its raw user id; see [`redacted`].
-    pub(crate) fn redacted(&self, site: &str, report: &str, received_at: i64) -> Option<String> {
-        redacted(report, &[], |_, user_id| Some(self.pseudonym(site, user_id, received_at)))
-    }
 }
-
-/// A refused report's text without some fields, and with what `pseudonym` makes of its user id and the other fields in the
-/// place of that id. `None` when it cannot be parsed as an object, for then nobody can say where the id stands.
-pub(crate) fn redacted(
-    report: &str,
-    withheld: &[&str],
-    pseudonym: impl FnOnce(&Fields, &str) -> Option<String>,
-) -> Option<String> {
-    let mut fields: Fields = serde_json::from_str(report).ok()?;
-    for name in withheld {
-        fields.remove(*name);
-    }
-    if let Some(Value::String(user_id)) = fields.remove("user_id")
-        && let Some(pseudonym) = pseudonym(&fields, &user_id)
-    {
-        fields.insert("user_id".to_owned(), pseudonym.into());
-    }
-    serde_json::to_string(&fields).ok()
-}
-
-type Fields = Map<String, Value>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,21 +165,6 @@ pub(crate) mod tests {
             (1000, "2.RqWvvQuwnPoPEPCfiYAKmJOd2_I"),
         ] {
             assert_eq!(peppers.pseudonym("default", "alice", received_at), expected);
-        }
-    }
-
-    #[test]
-    fn a_dead_letter_never_holds_the_raw_user_id() {
-        let peppers = Peppers::parse(FILE).unwrap();
-        for (report, expected) in [
-            (r#"{"seq":1,"user_id":"alice"}"#, Some(r#"{"seq":1,"user_id":"1.pahtAZLzg9ut45OH4sLK-lb4jZw"}"#)),
-            (r#"{"user_id":"bob","user_id":"alice"}"#, Some(r#"{"user_id":"1.pahtAZLzg9ut45OH4sLK-lb4jZw"}"#)),
-            (r#"{"us\u0065r_id":"alice"}"#, Some(r#"{"user_id":"1.pahtAZLzg9ut45OH4sLK-lb4jZw"}"#)),
-            (r#"{"user_id":4711,"seq":1}"#, Some(r#"{"seq":1}"#)),
-            (r#"{"user_id":"alice""#, None),
-            (r#"[{"user_id":"alice"}]"#, None),
-        ] {
-            assert_eq!(peppers.redacted("default", report, 0).as_deref(), expected, "{report}");
         }
     }
 

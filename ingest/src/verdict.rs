@@ -7,6 +7,7 @@ use crate::body::Reports;
 use crate::consent;
 use crate::limits::MAX_DEAD_REPORT_BYTES;
 use crate::pseudonym::Peppers;
+use crate::redaction::Redaction;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;
 use playback::record;
@@ -15,6 +16,7 @@ use playback::{json, message};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use topic::Outgoing;
 
 /// The reports of one request, judged.
@@ -30,8 +32,8 @@ pub(crate) struct Verdict {
     pub(crate) unrecognised: usize,
     /// What the sender is told about the refused ones.
     pub(crate) rejected: Vec<Rejected>,
-    /// The users of the accepted reports, as they sent themselves, each with how many in a row; only gathered when asked for.
-    pub(crate) users: Vec<(String, u32)>,
+    /// The users of the accepted reports, as they sent themselves, each with how many; only gathered when asked for.
+    pub(crate) users: BTreeMap<String, u32>,
 }
 
 /// One refused report, as the sender is told.
@@ -135,9 +137,9 @@ impl Verdict {
     }
 
     fn sent_by(&mut self, user_id: &str) {
-        match self.users.last_mut() {
-            Some((last, reports)) if last == user_id => *reports += 1,
-            _ => self.users.push((user_id.to_owned(), 1)),
+        match self.users.get_mut(user_id) {
+            Some(reports) => *reports += 1,
+            None => drop(self.users.insert(user_id.to_owned(), 1)),
         }
     }
 }
@@ -199,14 +201,11 @@ impl Report {
     /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the
     /// id cannot be found.
     fn of_refused(text: &str, route: Route<'_>) -> Report {
-        let is_refused = consent::is_refused(text);
-        let redacted = match (Report::of_text(text), route.peppers) {
-            (report, None) if !is_refused => return report,
-            (Report::Json(raw), Some(peppers)) if !is_refused => {
-                peppers.redacted(route.site, raw.get(), route.received_at)
-            }
-            (Report::Json(raw), peppers) => consent::redacted(raw.get(), route.site, peppers),
-            (Report::Text(_) | Report::Withheld, _) => None,
+        let report = Report::of_text(text);
+        let Some(redaction) = Redaction::of(text, route.peppers) else { return report };
+        let redacted = match report {
+            Report::Json(raw) => redaction.redacted(raw.get(), route.site, route.received_at),
+            Report::Text(_) | Report::Withheld => None,
         };
         redacted.and_then(|text| serde_json::from_str(&text).ok()).map_or(Report::Withheld, Report::Json)
     }

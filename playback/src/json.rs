@@ -14,6 +14,29 @@ use std::ops::RangeInclusive;
 /// Playback speeds a player may report. Checked before rounding: 16.0001 is refused although it would round to 16.
 const RATE: RangeInclusive<f64> = 0.0625..=16.0;
 
+/// The fields of a report.
+pub const FIELDS: [&str; 16] = [
+    "session_id",
+    "seq",
+    "user_id",
+    "video_id",
+    "event_time",
+    "position_ms",
+    "sent_at",
+    "from_ms",
+    "played_ms",
+    "state",
+    "rate",
+    "duration_ms",
+    "territory",
+    "device",
+    "consent",
+    "ad",
+];
+
+/// Those of its `ad`.
+pub const AD_FIELDS: [&str; 5] = ["impression_id", "line_id", "creative_id", "quartile", "viewable_ms"];
+
 /// Parses and checks one report, the text of one JSON value, received at `received_at` (ms since the epoch).
 pub fn heartbeat(raw: &str, received_at: i64) -> Result<Heartbeat<'_>, Rejection> {
     if let Some(plain) = Plain::parse(raw) {

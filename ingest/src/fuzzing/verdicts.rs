@@ -8,13 +8,13 @@ use crate::problem::Problem;
 use crate::pseudonym::Peppers;
 use crate::verdict::{self, Rejected, Route, Verdict};
 use playback::heartbeat::{Heartbeat, State};
-use playback::json;
+use playback::json::{self, AD_FIELDS, FIELDS};
 use playback::message;
 use playback::record::{self, Record};
 use playback::rejection::Rejection;
 use playback::validate::is_ours;
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use topic::Outgoing;
 
 /// When everything is received: two hours after the events of the fixtures.
@@ -35,7 +35,7 @@ pub(super) fn outcomes(reports: &Reports<'_>) -> Vec<Outcome> {
     let route = Route { user_id: None, peppers: None, gathers_users: true, site: SITE, received_at: RECEIVED_AT };
     let verdict = verdict::judge(reports, route);
     let outcomes = checked(&verdict, reports);
-    assert_eq!(verdict.users.iter().map(|(_, reports)| *reports as usize).sum::<usize>(), verdict.accepted);
+    assert_eq!(verdict.users.values().map(|reports| *reports as usize).sum::<usize>(), verdict.accepted);
     if !matches!(reports, Reports::Foreign(_)) {
         letters(&verdict).for_each(|letter| names_nobody_without_consent(&letter));
     }
@@ -108,6 +108,7 @@ fn names_nobody(verdict: &Verdict) {
         let report = &letter["report"];
         assert!(report.is_object() || report.is_null(), "text is kept although it may name a user: {report}");
         assert!(report["user_id"].as_str().is_none_or(is_pseudonym), "{report}");
+        has_only_known_fields(report);
     }
     let mut unrecognised = 0;
     for outgoing in &verdict.records.heartbeats {
@@ -127,7 +128,15 @@ fn names_nobody_without_consent(letter: &Value) {
     if !matches!(report["consent"], Value::Null | Value::Bool(true)) {
         assert!(report["user_id"].is_null() || report["user_id"].as_str().is_some_and(|id| id.starts_with("s.")));
         assert!(report["device"].is_null(), "{report}");
+        has_only_known_fields(report);
     }
+}
+
+/// Others may say anything of a viewer.
+fn has_only_known_fields(report: &Value) {
+    let of = |value: &Value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect::<Vec<_>>();
+    assert!(of(report).iter().all(|name| FIELDS.contains(&name.as_str())), "{report}");
+    assert!(of(&report["ad"]).iter().all(|name| AD_FIELDS.contains(&name.as_str())), "{report}");
 }
 
 /// The first epoch's, or one of a session.

@@ -384,3 +384,15 @@ fn consent_is_a_boolean_and_given_unless_it_is_refused() {
         }
     }
 }
+
+#[test]
+fn the_fields_are_those_that_are_read() {
+    let code = |report: String| json::heartbeat(&report, RECEIVED_AT).unwrap_err().code.as_str();
+    for name in json::FIELDS {
+        assert_eq!(code(format!(r#"{{"{name}":null,"{name}":null}}"#)), "duplicate_field", "{name}");
+    }
+    for name in json::AD_FIELDS {
+        assert_eq!(code(format!(r#"{{"ad":{{"{name}":null,"{name}":null}}}}"#)), "duplicate_field", "{name}");
+    }
+    assert_ne!(code(r#"{"name":null,"name":null}"#.to_owned()), "duplicate_field");
+}
