@@ -36,6 +36,8 @@ pub(crate) const MAX_DEAD_REPORT_BYTES: usize = 8 << 10;
 pub(crate) const MAX_DISCARDED_BYTES: usize = 8 << 20;
 /// Memory a zstd frame may ask for as its window: 8 MiB, what RFC 8878 recommends every decoder to support.
 pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 23;
+/// Members of a gzip body, frames of a zstd body: one for each report, from a sender that compresses them one by one.
+pub(crate) const MAX_MEMBERS: usize = MAX_REPORTS;
 /// Characters of a key.
 pub(crate) const MAX_KEY_CHARS: usize = 128;
 /// Characters of a site's name.
@@ -67,8 +69,10 @@ pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
 pub(crate) const REPLAY_RECORDS: usize = 20_000;
 /// Bytes of the same.
 pub(crate) const REPLAY_BYTES: usize = 8 << 20;
-/// Pause after the log refused records of the spool.
+/// Pause after the log refused records of the spool, or the spool could not be read.
 pub(crate) const REPLAY_PAUSE: Duration = Duration::from_millis(500);
+/// How long after a failed append the gateway is not ready: who is sent nothing meanwhile has to be tried again.
+pub(crate) const TROUBLE_LASTS: Duration = Duration::from_secs(15);
 /// How long the producer waits after the first record of a batch, for the rest of it to be handed over.
 pub(crate) const PRODUCER_LINGER: Duration = Duration::from_millis(1);
 /// Time for the last records to leave the producer at the end. Requests have had their answers by then: what is left was

@@ -5,10 +5,12 @@
 //! its reports twice, and a report counts once however often it is there (specification, section 3).
 
 use crate::appender::Records;
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS};
+use crate::clock;
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS, TROUBLE_LASTS};
+use futures::future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use topic::{LogError, Outgoing, Producer, Spool, Spooled};
@@ -56,8 +58,46 @@ pub(crate) struct Outlet {
     /// What was handed to the log and is not settled. The producer blocks its caller when its own queue is full, so that must
     /// never happen here.
     queue: Arc<Queue>,
-    /// Whether the last append failed: an outage is logged once and not once per batch.
-    is_failing: AtomicBool,
+    log_trouble: Trouble,
+    spool_trouble: Trouble,
+}
+
+/// Why the last append failed, if it did: an outage is logged once and not once per batch.
+#[derive(Default)]
+struct Trouble {
+    is_there: AtomicBool,
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl Trouble {
+    /// An append failed.
+    fn told(&self, what: &str, reason: String) {
+        if !self.is_there.swap(true, Ordering::Relaxed) {
+            tracing::warn!(reason, what);
+        }
+        *self.last() = Some((clock::instant(), reason));
+    }
+
+    fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::Relaxed)
+    }
+
+    /// One succeeded; whether one had failed before.
+    fn ended(&self) -> bool {
+        self.is_there() && self.is_there.swap(false, Ordering::Relaxed)
+    }
+
+    /// Why the last append failed, if it did and that was lately: who is not ready is sent nothing, and would never know that it works
+    /// again.
+    fn lately(&self) -> Option<String> {
+        let last = self.last();
+        let (since, reason) = last.as_ref().filter(|_| self.is_there())?;
+        (clock::instant() - *since < TROUBLE_LASTS).then(|| reason.clone())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Outlet {
@@ -71,7 +111,8 @@ impl Outlet {
             detour: AtomicBool::new(detour),
             spooled: Notify::new(),
             queue: Arc::default(),
-            is_failing: AtomicBool::new(false),
+            log_trouble: Trouble::default(),
+            spool_trouble: Trouble::default(),
         }
     }
 
@@ -84,19 +125,33 @@ impl Outlet {
             if self.direct(&mut records, DETOUR_AFTER).await.is_ok() {
                 return Ok(());
             }
-            if !self.detour.swap(true, Ordering::Relaxed) {
+            if !self.detour.swap(true, Ordering::Relaxed) && !self.spool_trouble.is_there() {
                 tracing::warn!("the log does not take records, they go to the spool");
             }
         }
-        let appended = spool.append(self.spooled_of(records)).await;
-        self.spooled.notify_one();
-        appended.map_err(|error| match error {
-            LogError::SpoolFull { .. } => Refused::Full,
-            error => {
-                tracing::error!(%error, "the spool does not take records");
-                Refused::Unavailable
+        match spool.append(self.spooled_of(records)).await {
+            Ok(()) => {
+                self.spool_trouble.ended();
+                self.spooled.notify_one();
+                Ok(())
             }
-        })
+            Err(LogError::SpoolFull { .. }) => Err(Refused::Full),
+            Err(error) => {
+                self.spool_trouble.told("the spool does not take records", error.to_string());
+                if spool.depth().records == 0 {
+                    self.detour.store(false, Ordering::Relaxed); // the log may be back, and nothing would say so
+                }
+                Err(Refused::Unavailable)
+            }
+        }
+    }
+
+    /// Why a report would hardly be answered with 202 now: why the last one was not, as long as that is not long ago.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match &self.spool {
+            Some(_) => self.spool_trouble.lately(),
+            None => self.log_trouble.lately(),
+        }
     }
 
     /// Whether everything goes straight to the log.
@@ -122,7 +177,8 @@ impl Outlet {
         }
     }
 
-    /// Hands records to the log and waits until it has acknowledged all of them.
+    /// Hands records to the log and waits until it has acknowledged all of them. When it takes those for one topic and refuses the
+    /// others, the others are left.
     pub(crate) async fn direct(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
         let partitions = self.partitions.get().ok_or(Refused::Unavailable)?;
         place(&mut records.heartbeats, partitions.heartbeats);
@@ -130,13 +186,13 @@ impl Outlet {
         let queued = Queued::of(records, &self.queue)?;
         let heartbeats = self.producer.append(&self.topics.heartbeats, &records.heartbeats);
         let dead_letters = self.producer.append(&self.topics.dead_letters, &records.dead_letters);
-        let mut delivered = Box::pin(async {
-            heartbeats.await?;
-            dead_letters.await
-        });
+        let mut delivered = Box::pin(future::join(heartbeats, dead_letters));
         let outcome = match timeout(patience, &mut delivered).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok((heartbeats, dead_letters)) => {
+                let refused = [(&heartbeats, &mut records.heartbeats), (&dead_letters, &mut records.dead_letters)];
+                refused.into_iter().filter(|(taken, _)| taken.is_ok()).for_each(|(_, records)| records.clear());
+                heartbeats.and(dead_letters).map_err(|error| error.to_string())
+            }
             Err(_) => {
                 // They count as queued until the log has settled them, whether anybody waits or not.
                 tokio::spawn(async move {
@@ -146,13 +202,16 @@ impl Outlet {
                 Err(format!("no acknowledgement within {} ms", patience.as_millis()))
             }
         };
-        let was_failing = self.is_failing.swap(outcome.is_err(), Ordering::Relaxed);
-        match &outcome {
-            Ok(()) if was_failing => tracing::info!("the log takes records again"),
-            Err(reason) if !was_failing => tracing::warn!(reason, "the log does not take records"),
-            _ => {}
-        }
-        outcome.map_err(|_| Refused::Unavailable)
+        outcome
+            .map(|()| {
+                if self.log_trouble.ended() {
+                    tracing::info!("the log takes records again")
+                }
+            })
+            .map_err(|reason| {
+                self.log_trouble.told("the log does not take records", reason);
+                Refused::Unavailable
+            })
     }
 
     fn spooled_of(&self, records: Records) -> Vec<Spooled> {

@@ -98,7 +98,10 @@ pub async fn serve(
     let watched = topics.watch(&component, &stop);
     tokio::try_join!(drained, watched, replayed, keep_files_current(&shared, certificates, &stop))?;
     if outlet.is_direct() {
-        producer.flush(FLUSH_TIMEOUT).await?;
+        // Every request has its answer: what the log has not acknowledged was refused or is in the spool.
+        if let Err(error) = producer.flush(FLUSH_TIMEOUT).await {
+            tracing::warn!(%error, "some records may not have reached the log, and nobody was told that they have");
+        }
     }
     Ok(())
 }

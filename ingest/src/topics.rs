@@ -56,10 +56,10 @@ impl TopicWatch<'_> {
                 Err(error) if is_final(&error) => return Err(error),
                 found => found.err().map(|error| error.to_string()),
             };
-            match &trouble {
+            match trouble.clone().filter(|_| self.outlet.spool.is_none()).or_else(|| self.outlet.trouble()) {
                 _ if self.outlet.is_spool_full() => component.not_ready("the spool is full"),
-                Some(reason) if self.outlet.spool.is_none() => component.not_ready(reason.clone()),
-                _ => component.ready(),
+                Some(reason) => component.not_ready(reason),
+                None => component.ready(),
             }
             // With a spool the gateway is ready all the same, so this is where it is seen what is wrong.
             if let Some(reason) = trouble.as_ref().filter(|_| told != trouble) {

@@ -6,7 +6,7 @@ mod support;
 
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
-use support::{Gateway, now_ms, report};
+use support::{Gateway, SKIPPED_FRAME, now_ms, report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -154,6 +154,7 @@ fn wrong_encodings() -> Vec<Wrong> {
     let good = report(0, "");
     let whole = gzip(good.as_bytes());
     let zstd = zstd::encode_all(good.as_bytes(), 3).unwrap();
+    let empty_member = gzip(b"");
     let garbage = [whole.as_slice(), b"garbage"].concat();
     let mut corrupt = whole.clone();
     let checksum = corrupt.len() - 8;
@@ -183,6 +184,8 @@ fn wrong_encodings() -> Vec<Wrong> {
         wrong("zstd of 2014", &[JSON, ZSTD], b"\x24\xb5\x2f\xfd\x00\xff\xff\x00", 400, "malformed_encoding"),
         wrong("truncated zstd", &[JSON, ZSTD], &zstd[..zstd.len() - 4], 400, "malformed_encoding"),
         wrong("garbage after zstd", &[JSON, ZSTD], &[&zstd[..], b"garbage"].concat(), 400, "malformed_encoding"),
+        wrong("zstd of too many frames", &[JSON, ZSTD], &SKIPPED_FRAME.repeat(501), 400, "malformed_encoding"),
+        wrong("gzip of too many members", &[JSON, GZIP], &empty_member.repeat(501), 400, "malformed_encoding"),
         wrong("a zstd bomb", &[JSON, ZSTD], &zstd_bomb, 413, "body_too_large"),
         wrong("truncated protobuf", &[PROTOBUF], b"\x0a\x10\x0a", 400, "malformed_protobuf"),
         wrong("JSON as protobuf", &[PROTOBUF], good.as_bytes(), 400, "malformed_protobuf"),
@@ -266,6 +269,19 @@ async fn what_the_log_does_not_take_is_answered_with_503_and_a_time_to_come_back
     let answer = gateway.post_json("{\"a\":1}").await;
     assert_eq!((answer.status, answer.code()), (503, "log_unavailable"), "a dead letter is waited for too");
     assert_eq!(gateway.post_json(&report(2, "")).await.status, 202, "the log takes what it can again");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_reports_the_log_refuses_is_not_ready() {
+    let gateway = Gateway::start_on(None, "heartbeats", 100).await;
+    gateway.until_ready(true).await;
+    let longer = report(1, &format!(",\"device\":\"{}\"", "d".repeat(64)));
+    assert_eq!(gateway.post_json(&longer).await.status, 503);
+    gateway.until_ready(false).await;
+    assert!(format!("{:?}", gateway.readiness.reasons()).contains("heartbeats"), "{:?}", gateway.readiness.reasons());
+    assert_eq!(gateway.post_json(&report(2, "")).await.status, 202);
+    gateway.until_ready(true).await;
     gateway.stop().await.unwrap();
 }
 

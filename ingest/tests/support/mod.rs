@@ -18,6 +18,9 @@ use topic::{FromTheStart, Log, TopicSpec};
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A zstd frame without content, which every decoder skips.
+pub(crate) const SKIPPED_FRAME: [u8; 8] = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) log: Log,
@@ -94,6 +97,15 @@ impl Gateway {
     /// Sends JSON reports, one body.
     pub(crate) async fn post_json(&self, body: &str) -> Reply {
         self.post("/v1/heartbeats", &[("Content-Type", "application/json")], body.as_bytes()).await
+    }
+
+    /// Waits until the gateway says so of itself.
+    pub(crate) async fn until_ready(&self, is_ready: bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.readiness.is_ready() != is_ready {
+            assert!(Instant::now() < deadline, "{:?}", self.readiness.reasons());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The records of the heartbeats topic, once there are `count`.

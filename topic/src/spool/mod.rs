@@ -140,11 +140,11 @@ impl Spool {
     /// Blocks on the disk.
     pub fn remove(&self, batch: &SpoolBatch) -> Result<(), LogError> {
         let shared = &self.0.shared;
-        let mut segments = shared.segments();
-        let removed = segments.remove_to(Path::new(&shared.dir), batch.segment, batch.end);
-        let bytes = removed.map_err(|error| shared.failed("removing", error))?;
+        let removed = shared.segments().remove_to(Path::new(&shared.dir), batch.segment, batch.end, |bytes| {
+            shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        });
+        removed.map_err(|error| shared.failed("removing", error))?;
         shared.records.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
-        shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         Ok(())
     }
 

@@ -96,16 +96,22 @@ impl Segments {
         Ok(())
     }
 
-    /// Removes everything before `end` of a segment, and the files of which nothing is left; gives the bytes it was.
-    pub(super) fn remove_to(&mut self, dir: &Path, number: u64, end: u64) -> io::Result<u64> {
-        let mut bytes = 0;
+    /// Removes everything before `end` of a segment, and the files of which nothing is left; tells `removed` the bytes it was. After
+    /// an error it can be tried again.
+    pub(super) fn remove_to(
+        &mut self,
+        dir: &Path,
+        number: u64,
+        end: u64,
+        mut removed: impl FnMut(u64),
+    ) -> io::Result<()> {
         while let Some(oldest) = self.all.front().copied() {
             let reached = match oldest.number.cmp(&number) {
                 std::cmp::Ordering::Less => oldest.len,
                 std::cmp::Ordering::Equal => end,
                 std::cmp::Ordering::Greater => break,
             };
-            bytes += reached.saturating_sub(self.removed);
+            removed(reached.saturating_sub(self.removed));
             self.removed = self.removed.max(reached);
             if self.removed < oldest.len || (self.all.len() == 1 && self.writing) {
                 break;
@@ -114,7 +120,7 @@ impl Segments {
             self.all.pop_front();
             self.removed = 0;
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 
