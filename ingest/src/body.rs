@@ -2,10 +2,10 @@
 //! the reports themselves is the domain's business.
 
 use crate::adapters::Foreign;
-use crate::limits::{MAX_BODY_BYTES, MAX_REPORTS, MAX_ZSTD_WINDOW_LOG};
+use crate::limits::{MAX_BODY_BYTES, MAX_MEMBERS, MAX_REPORTS, MAX_ZSTD_WINDOW_LOG};
 use crate::problem::{Fault, Problem};
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use playback::json::Plain;
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 use std::fmt;
 use std::io::Read;
+use zstd::zstd_safe::{DCtx, DParameter, ResetDirective};
 
 /// The reports of a body, in its order.
 #[derive(Debug)]
@@ -101,12 +102,8 @@ impl Form {
         }
         match self.encoding {
             Encoding::Identity => Ok(body),
-            Encoding::Gzip => {
-                let mut content = Vec::new();
-                read(MultiGzDecoder::new(&body[..]), &mut content)?;
-                Ok(content.into())
-            }
-            Encoding::Zstd => zstd_frames(&body),
+            Encoding::Gzip => gzip(&body),
+            Encoding::Zstd => zstd(&body),
         }
     }
 
@@ -133,20 +130,39 @@ fn single(headers: &HeaderMap, name: HeaderName, otherwise: Fault) -> Result<&st
     }
 }
 
-/// The content of zstd's frames, one after the other. The library also reads what zstd wrote before its format was
-/// settled, by code that nobody looks at any more; strangers have no business there.
-fn zstd_frames(mut body: &[u8]) -> Result<Bytes, Problem> {
-    let malformed = |_| Problem::from(Fault::MalformedEncoding);
+/// The content of the members of a body, of gzip or frames of zstd, one after the other. Few of them: beginning one costs a thousand
+/// times what its bytes do, and it may have no content that anybody counts.
+fn members(
+    mut body: &[u8],
+    mut read_one: impl FnMut(&mut &[u8], &mut Vec<u8>) -> Result<(), Problem>,
+) -> Result<Bytes, Problem> {
     let mut content = Vec::new();
-    while !body.is_empty() {
+    for _ in 0..MAX_MEMBERS {
+        if body.is_empty() {
+            break;
+        }
+        read_one(&mut body, &mut content)?;
+    }
+    if body.is_empty() { Ok(content.into()) } else { Err(Fault::MalformedEncoding.into()) }
+}
+
+fn gzip(body: &[u8]) -> Result<Bytes, Problem> {
+    members(body, |body, content| read(GzDecoder::new(body), content))
+}
+
+/// The library also reads what zstd wrote before its format was settled, by code that nobody looks at any more; strangers have no
+/// business there.
+fn zstd(body: &[u8]) -> Result<Bytes, Problem> {
+    let malformed = |_| Problem::from(Fault::MalformedEncoding);
+    let mut context = DCtx::create();
+    context.set_parameter(DParameter::WindowLogMax(MAX_ZSTD_WINDOW_LOG)).map_err(malformed)?;
+    members(body, |body, content| {
         if !is_zstd_frame(body) {
             return Err(Fault::MalformedEncoding.into());
         }
-        let mut decoder = zstd::Decoder::with_buffer(&mut body).map_err(malformed)?.single_frame();
-        decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(malformed)?;
-        read(decoder, &mut content)?;
-    }
-    Ok(content.into())
+        context.reset(ResetDirective::SessionOnly).map_err(malformed)?;
+        read(zstd::Decoder::with_context(body, &mut context).single_frame(), content)
+    })
 }
 
 /// Whether it begins like a frame, or like one that is to be skipped: RFC 8878, sections 3.1.1 and 3.1.2.

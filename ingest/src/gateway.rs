@@ -2,12 +2,12 @@
 //! every accepted report and every dead letter.
 
 use crate::access;
-use crate::adapters::Format;
+use crate::adapters::{self, Format};
 use crate::answer;
 use crate::appender::Appender;
 use crate::body::{Form, Reports};
 use crate::clock;
-use crate::grant::{Permit, Site};
+use crate::grant::{Denied, Permit, Site};
 use crate::incoming::{self, Room};
 use crate::keys::Keys;
 use crate::limits::{MAX_BODY_BYTES, RETRY_AFTER_S};
@@ -146,11 +146,17 @@ impl Gateway {
             sample.body_bytes.set(raw.len());
         }
         // What it is without its compression has no room of its own: a worker has one such body at a time.
-        let bytes = form.decompress(raw)?;
-        let reports = match format {
-            None => form.reports(&bytes)?,
-            Some(format) => Reports::Foreign(format.reports(&bytes, head.uri.query())?),
+        // What cannot be read was work all the same. Whether something is left of the rate the next request is told.
+        let spoiled = |_: &Problem| grant.take(1, clock::now_ms()).unwrap_or_default();
+        let bytes = form.decompress(raw).inspect_err(spoiled)?;
+        let (reports, user_id) = match format {
+            None => (form.reports(&bytes), user_id),
+            Some(format) => {
+                let reports = format.reports(&bytes, head.uri.query(), user_id.as_deref()).map(Reports::Foreign);
+                (reports, user_id.and_then(|user_id| adapters::id(&user_id)).map(Arc::from))
+            }
         };
+        let reports = reports.inspect_err(spoiled)?;
         let received_at = clock::now_ms();
         grant.take(reports.len(), received_at)?;
         let peppers = self.shared.peppers.as_ref().map(PepperFile::current);
@@ -170,7 +176,7 @@ impl Gateway {
             });
         }
         if let Some(rates) = &grant.user_rates {
-            verdict.users.iter().try_for_each(|(user, reports)| rates.take(user, *reports))?;
+            verdict.users.iter().try_for_each(|(user_id, reports)| rates.take(user_id, *reports))?;
         }
         Ok(Judged { verdict, site: grant.site.clone(), format })
     }
@@ -178,9 +184,14 @@ impl Gateway {
     /// What the sender may do, by its key or play token and its web origin.
     fn permit(&self, head: &Parts, peer: &Peer, sample: Option<&Sample>) -> Result<Permit, Problem> {
         let key = access::key(&head.headers, head.uri.query());
-        let Some(permit) = self.shared.keys.permit(key.as_deref(), clock::now_ms) else {
-            self.shared.guesses.take(peer.client(&head.headers))?;
-            return Err(Fault::UnknownKey.into());
+        let permit = match self.shared.keys.permit(key.as_deref(), clock::now_ms) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                if denied == Denied::Unknown {
+                    self.shared.guesses.take(peer.client(&head.headers))?;
+                }
+                return Err(Fault::UnknownKey.into());
+            }
         };
         if let Some(sample) = sample {
             sample.site.get_or_init(|| permit.grant.site.clone());

@@ -15,6 +15,15 @@ pub(crate) struct Permit {
     pub(crate) user_id: Option<Arc<str>>,
 }
 
+/// Why a request may do nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// Its key or play token is not known.
+    Unknown,
+    /// Its play token is right, and holds at another time: no guess.
+    NotNow,
+}
+
 impl From<Arc<Grant>> for Permit {
     fn from(grant: Arc<Grant>) -> Permit {
         Permit { grant, user_id: None }

@@ -2,7 +2,7 @@
 //! the entry by its place. Keys are looked up by hash and not compared byte by byte, so how long that takes says nothing
 //! about them.
 
-use crate::grant::{Grant, Permit, Site};
+use crate::grant::{Denied, Grant, Permit, Site};
 use crate::limits::{MAX_KEY_CHARS, MAX_SITE_CHARS};
 use crate::rate::{Bucket, UserRates};
 use crate::token::{Expected, Issuers, PublicKey};
@@ -111,14 +111,14 @@ impl Keys {
         Ok(())
     }
 
-    /// What the sender's key or play token allows; `None` when it is not known. Only what is no key is looked at as a token.
-    pub(crate) fn permit(&self, key: Option<&str>, now_ms: impl FnOnce() -> i64) -> Option<Permit> {
+    /// What the sender's key or play token allows. Only what is no key is looked at as a token.
+    pub(crate) fn permit(&self, key: Option<&str>, now_ms: impl FnOnce() -> i64) -> Result<Permit, Denied> {
         match self {
-            Keys::Open(grant) => Some(grant.clone().into()),
+            Keys::Open(grant) => Ok(grant.clone().into()),
             Keys::Closed { named, .. } => {
-                let (key, named) = (key?, named.load());
+                let (key, named) = (key.ok_or(Denied::Unknown)?, named.load());
                 match named.keys.get(key) {
-                    Some(grant) => Some(grant.clone().into()),
+                    Some(grant) => Ok(grant.clone().into()),
                     None => named.issuers.permit(key, now_ms()),
                 }
             }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn grant(keys: &Keys, key: &str) -> Option<Arc<Grant>> {
-        keys.permit(Some(key), || NOW_MS).map(|permit| permit.grant)
+        keys.permit(Some(key), || NOW_MS).ok().map(|permit| permit.grant)
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         let permit = keys.permit(Some(&old), || 0).unwrap();
         assert_eq!((permit.grant.site.name.as_str(), permit.user_id.as_deref()), ("a", Some("u")));
         assert_eq!(permit.grant.take(20, 1_000_000), Ok(()));
-        assert!(keys.permit(Some(&new), || 0).is_none());
+        assert!(keys.permit(Some(&new), || 0).is_err());
         write(&[entry(1, "old"), entry(2, "new")]);
         keys.look_again().unwrap();
         assert!(grant(&keys, &old).unwrap().take(1, 1_000_000).is_err(), "a new file fills no rate");

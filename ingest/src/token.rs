@@ -2,7 +2,7 @@
 //! and nothing else; which public key counts is said by the token's `kid` and the keys file. A token is a secret as long as
 //! it lives: it is never logged.
 
-use crate::grant::{Grant, Permit};
+use crate::grant::{Denied, Grant, Permit};
 use crate::limits::{MAX_TOKEN_CHARS, MAX_VERIFIED_TOKENS, TOKEN_LEEWAY_MS, TOKEN_SHARDS};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -80,20 +80,24 @@ impl Issuers {
         self.by_kid.values().map(|issuer| &issuer.grant)
     }
 
-    /// What a token allows; `None` when it is none, not right, or not right now. A signature is verified once.
-    pub(crate) fn permit(&self, token: &str, now_ms: i64) -> Option<Permit> {
+    /// What a token allows. A signature is verified once.
+    pub(crate) fn permit(&self, token: &str, now_ms: i64) -> Result<Permit, Denied> {
         if self.by_kid.is_empty() || token.len() > MAX_TOKEN_CHARS || token.matches('.').count() != 2 {
-            return None;
+            return Err(Denied::Unknown);
         }
         let digest = Sha256::digest(token).into();
-        self.verified.get(&digest, now_ms).or_else(|| {
-            let entry = self.verify(token, now_ms)?;
-            self.verified.put(digest, entry.clone());
-            Some(entry.permit)
-        })
+        if let Some(permit) = self.verified.get(&digest, now_ms) {
+            return Ok(permit);
+        }
+        let (grant, claims) = self.verify(token).ok_or(Denied::Unknown)?;
+        let dies_at = claims.dies_at(now_ms).ok_or(Denied::NotNow)?;
+        let permit = Permit { grant: grant.clone(), user_id: claims.sub };
+        self.verified.put(digest, Entry { permit: permit.clone(), dies_at });
+        Ok(permit)
     }
 
-    fn verify(&self, token: &str, now_ms: i64) -> Option<Entry> {
+    /// What a token says, when an issuer has signed it, and what that is good for.
+    fn verify(&self, token: &str) -> Option<(&Arc<Grant>, Claims)> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         // Extensions that must be understood: we understand none.
         if header.crit.is_some() {
@@ -101,8 +105,7 @@ impl Issuers {
         }
         let issuer = self.by_kid.get(header.kid.as_deref()?)?;
         let claims: Claims = jsonwebtoken::decode(token, &issuer.key, &issuer.validation).ok()?.claims;
-        let dies_at = claims.dies_at(now_ms)?;
-        Some(Entry { permit: Permit { grant: issuer.grant.clone(), user_id: claims.sub }, dies_at })
+        Some((&issuer.grant, claims))
     }
 }
 

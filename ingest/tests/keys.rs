@@ -93,6 +93,29 @@ async fn a_key_over_its_rate_is_told_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_counts_as_a_report() {
+    let gateway = Gateway::start(Some(KEYS)).await;
+    let headers = [("Content-Type", "application/json"), ("X-Watchbeat-Key", "key-c")];
+    let mut codes = Vec::new();
+    for body in ["[", "{", "[", "{"] {
+        codes.push(gateway.post("/v1/heartbeats", &headers, body.as_bytes()).await.code().to_owned());
+    }
+    assert_eq!((codes[0].as_str(), codes[3].as_str()), ("malformed_json", "rate_exceeded"), "{codes:?}");
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_who_take_turns_in_a_body_are_not_refused_for_ever() {
+    let keys = r#"[{"key": "k", "site": "a", "reports_per_second_per_user": 1}]"#;
+    let gateway = Gateway::start(Some(keys)).await;
+    let of = |seq: u32| report(seq, "").replace("\"user_id\":\"u\"", &format!("\"user_id\":\"u-{}\"", seq % 2));
+    let body = (0..500).map(of).collect::<Vec<_>>().join("\n");
+    let answer = gateway.post("/v1/heartbeats", &[TEXT, ("X-Watchbeat-Key", "k")], body.as_bytes()).await;
+    assert_eq!((answer.status, answer.body["accepted"].as_u64()), (202, Some(500)));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_keys_file_stops_the_start() {
     let gateway = Gateway::start(Some("[{}]")).await;
     let error = gateway.stop().await.unwrap_err().to_string();

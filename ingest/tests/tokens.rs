@@ -73,6 +73,35 @@ async fn a_token_is_taken_wherever_a_key_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_player_behind_a_crowded_address_learns_that_its_token_has_ended() {
+    let backend = Backend::new("k", 1);
+    let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;
+    let ended = backend.token(-60, &json!({}));
+    for _ in 0..1_001 {
+        let answer = gateway.post("/v1/heartbeats", &[TEXT, ("X-Watchbeat-Key", &ended)], b"").await;
+        assert_eq!((answer.status, answer.code()), (401, "unknown_key"));
+    }
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_user_is_good_for_the_events_of_other_formats_too() {
+    let backend = Backend::new("k", 1);
+    let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;
+    let token = backend.token(60, &json!({"sub": "viewer@example.com"}));
+    let event = format!("cid=\"v\",e=t,pt=5000,sid=\"s\",sn=1,sta=p,ts={},v=2", now_ms());
+    let headers = [("Content-Type", "application/cmcd"), ("X-Watchbeat-Key", token.as_str())];
+    for query in ["", "?user_id=viewer@example.com"] {
+        let path = format!("/v1/adapters/cmcd{query}");
+        assert_eq!(gateway.post(&path, &headers, event.as_bytes()).await.status, 204);
+    }
+    assert!(gateway.records(2).await.iter().all(|record| record.user_id == "viewer:40example.com"));
+    gateway.post("/v1/adapters/cmcd?user_id=somebody", &headers, event.as_bytes()).await;
+    assert_eq!(gateway.dead_letters(1).await[0]["code"], json!("user_not_allowed"));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_user_carries_the_reports_of_nobody_else() {
     let backend = Backend::new("k", 1);
     let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;

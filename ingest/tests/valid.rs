@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use playback::message;
 use prost::Message;
 use std::io::Write;
-use support::{Gateway, PATIENCE, now_ms, reply, report};
+use support::{Gateway, PATIENCE, SKIPPED_FRAME, now_ms, reply, report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -85,6 +85,8 @@ async fn compressed_bodies_are_taken() {
     check("two gzip members", &[JSON, ("Content-Encoding", "gzip")], &members, 2).await;
     check("zstd", &[JSON, ("Content-Encoding", "zstd")], &zstd, 2).await;
     let (first, second) = body.as_bytes().split_at(body.len() / 2);
+    let one_by_one = [zstd::encode_all(body.as_bytes(), 3).unwrap(), SKIPPED_FRAME.repeat(499)].concat();
+    check("as many zstd frames as a body has reports", &[JSON, ("Content-Encoding", "zstd")], &one_by_one, 2).await;
     let halves = [first, second].map(|half| zstd::encode_all(half, 3).unwrap());
     let skipped = [0x50, 0x2A, 0x4D, 0x18, 1, 0, 0, 0, 7];
     let frames = [&halves[0][..], &skipped, &halves[1]].concat();

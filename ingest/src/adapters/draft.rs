@@ -76,7 +76,7 @@ impl Draft {
 
 /// An id in our characters: as it is when it has no other, else with `:XX` (hexadecimal) for each byte that is none of
 /// `A-Z a-z 0-9 . _ -`, so that two ids never become one. An empty text is no id.
-pub(super) fn id(text: &str) -> Option<String> {
+pub(crate) fn id(text: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text.is_empty() {
         return None;

@@ -13,6 +13,8 @@ mod snowplow;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use draft::id;
+
 use crate::limits::MAX_REPORTS;
 use crate::problem::{Fault, Problem};
 use hyper::StatusCode;
@@ -66,12 +68,19 @@ impl Format {
         }
     }
 
-    /// Translates the events of a decompressed body, in its order. `query` is that of the request.
-    pub(crate) fn reports(self, body: &[u8], query: Option<&str>) -> Result<Vec<Foreign>, Problem> {
+    /// Translates the events of a decompressed body, in its order. `query` is that of the request; `user_id` the user to whom its
+    /// sender is bound, who is the user of events that name none.
+    pub(crate) fn reports(
+        self,
+        body: &[u8],
+        query: Option<&str>,
+        user_id: Option<&str>,
+    ) -> Result<Vec<Foreign>, Problem> {
         if body.trim_ascii().is_empty() {
             return Err(Fault::EmptyBody.into());
         }
-        let given = Given::of(query);
+        let mut given = Given::of(query);
+        given.user_id = given.user_id.or_else(|| user_id.map(str::to_owned));
         let mut reports = match self {
             Format::Cmcd => cmcd::reports(utf8(body)?, &given),
             Format::Segment => segment::reports(utf8(body)?, &given)?,

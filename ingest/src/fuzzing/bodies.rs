@@ -74,14 +74,14 @@ pub(super) fn adapters(bytes: &[u8]) {
         1 => Some("user_id=user-1&territory=DE&device=tv&playback_position=content"),
         _ => Some("user_id=user%201&territory=%C3%A9&device=%00"),
     };
-    let events = match format.reports(body, query) {
+    let events = match format.reports(body, query, None) {
         Ok(events) => events,
         Err(problem) => return told(&problem),
     };
     if format == Format::Cmcd && events.len() > 1 {
         // Each event is translated by itself.
         let text = std::str::from_utf8(body).unwrap();
-        let alone = text.lines().filter_map(|line| format.reports(line.as_bytes(), query).ok());
+        let alone = text.lines().filter_map(|line| format.reports(line.as_bytes(), query, None).ok());
         assert_eq!(alone.flatten().collect::<Vec<_>>(), events);
     }
     let told: Vec<Foreign> = events.iter().filter(|event| **event != Foreign::Ignored).cloned().collect();

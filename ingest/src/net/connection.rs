@@ -85,7 +85,7 @@ where
             let accepted = certificates.acceptor().accept(stream).await;
             let secured = accepted.inspect_err(|_| acceptor.meters.failed_handshake()).ok()?;
             let http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-            watch.opened(http2);
+            watch.secured(http2);
             speak(secured, http2, acceptor, watch, service).await;
         }
     }

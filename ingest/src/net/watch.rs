@@ -65,6 +65,7 @@ pub(super) struct Watch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Opening,
+    Secured,
     Head,
     Idle,
     Answering,
@@ -74,6 +75,12 @@ enum Phase {
 pub(super) struct Answering(Rc<Watch>);
 
 impl Watch {
+    /// TLS is there, and HTTP may begin.
+    pub(super) fn secured(&self, multiplexed: bool) {
+        self.multiplexed.set(multiplexed);
+        self.phase.set(Phase::Secured); // its time runs from the accept
+    }
+
     /// HTTP begins.
     pub(super) fn opened(&self, multiplexed: bool) {
         self.multiplexed.set(multiplexed);
@@ -83,8 +90,10 @@ impl Watch {
 
     /// Something came in.
     pub(super) fn heard(&self) {
-        if self.phase.get() == Phase::Idle && !self.multiplexed.get() {
-            self.enter(Phase::Head);
+        match self.phase.get() {
+            Phase::Idle if !self.multiplexed.get() => self.enter(Phase::Head),
+            Phase::Secured => self.opened(self.multiplexed.get()),
+            _ => {}
         }
     }
 
@@ -139,7 +148,7 @@ impl Watch {
             Phase::Answering => {}
             _ if finishing && took > limits.finishing => self.close(TimedOut::Finishing),
             _ if finishing => {}
-            Phase::Opening if took > limits.opening => self.close(TimedOut::Opening),
+            Phase::Opening | Phase::Secured if took > limits.opening => self.close(TimedOut::Opening),
             Phase::Head if took > limits.head => self.close(TimedOut::Head),
             Phase::Idle if took > limits.idle => self.finish(),
             _ => {}

@@ -29,7 +29,7 @@ mod segment;
 mod snowplow;
 
 fn translated(format: Format, body: &str, query: &str) -> Vec<Foreign> {
-    format.reports(body.as_bytes(), Some(query)).unwrap()
+    format.reports(body.as_bytes(), Some(query), None).unwrap()
 }
 
 /// One line per event: the report it became, as it is judged, or what else.
@@ -118,7 +118,7 @@ fn routes_are_those_the_senders_can_be_pointed_at() {
 
 #[test]
 fn a_body_is_refused_as_a_whole_only_when_that_jams_no_sender() {
-    let fault = |format: Format, body: &[u8]| format.reports(body, None).map_err(|problem| problem.fault);
+    let fault = |format: Format, body: &[u8]| format.reports(body, None, None).map_err(|problem| problem.fault);
     for format in [Format::Cmcd, Format::Snowplow, Format::Segment] {
         assert_eq!(fault(format, b" \n"), Err(Fault::EmptyBody));
     }
@@ -131,8 +131,8 @@ fn a_body_is_refused_as_a_whole_only_when_that_jams_no_sender() {
 #[test]
 fn what_is_wrong_with_a_body_is_told_without_quoting_it() {
     let told = [
-        Format::Segment.reports(br#"{"batch":"alice"}"#, None).unwrap_err().detail.into_owned(),
-        match &Format::Snowplow.reports(br#"{"data":"alice"}"#, None).unwrap()[..] {
+        Format::Segment.reports(br#"{"batch":"alice"}"#, None, None).unwrap_err().detail.into_owned(),
+        match &Format::Snowplow.reports(br#"{"data":"alice"}"#, None, None).unwrap()[..] {
             [Foreign::Refused { rejection, .. }] => rejection.detail.clone(),
             events => panic!("{events:?}"),
         },
@@ -148,7 +148,7 @@ fn what_is_wrong_with_a_body_is_told_without_quoting_it() {
 fn a_body_has_as_many_events_as_any_other_has_reports() {
     let calls = |count: usize| format!(r#"{{"batch":[{}]}}"#, vec![r#"{"type":"page"}"#; count].join(","));
     assert_eq!(translated(Format::Segment, &calls(MAX_REPORTS), "").len(), MAX_REPORTS);
-    let problem = Format::Segment.reports(calls(MAX_REPORTS + 1).as_bytes(), None).unwrap_err();
+    let problem = Format::Segment.reports(calls(MAX_REPORTS + 1).as_bytes(), None, None).unwrap_err();
     assert_eq!(problem.fault, Fault::TooManyReports);
 }
 

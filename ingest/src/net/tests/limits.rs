@@ -82,6 +82,24 @@ fn a_handshake_has_its_limit_too() {
 }
 
 #[test]
+fn who_says_nothing_after_the_handshake_has_no_longer() {
+    for protocol in ["http/1.1", "h2"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (transport, certificate) = tls::transport(&folder, "a.test");
+        let mut setup = Setup { transport, ..Setup::default() };
+        setup.timeouts.opening = Duration::from_secs(1); // enough for the handshake
+        let worker = setup.start();
+        let closed = tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let mut stream =
+                tls::Client::new(&[certificate], "a.test", protocol).connect(worker.address).await.unwrap();
+            let mut answer = Vec::new();
+            tokio::time::timeout(DEADLINE, tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer)).await
+        });
+        assert!(closed.is_ok(), "{protocol}");
+    }
+}
+
+#[test]
 fn an_address_has_its_share_of_connections() {
     let worker = Setup { slots: Slots::new(100, 3), ..Setup::default() }.start();
     let mut held: Vec<_> = (0..3).map(|_| worker.connect()).collect();

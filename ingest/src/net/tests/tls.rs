@@ -29,15 +29,15 @@ fn load(folder: &Path) -> Result<Arc<Certificates>, TlsError> {
     Certificates::load(&folder.join("chain.pem"), &folder.join("key.pem"))
 }
 
-struct Client {
+pub(super) struct Client {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-type Secured = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
+pub(super) type Secured = tokio_rustls::client::TlsStream<tokio::net::TcpStream>;
 
 impl Client {
-    fn new(trusted: &[CertificateDer<'static>], name: &'static str, protocol: &str) -> Client {
+    pub(super) fn new(trusted: &[CertificateDer<'static>], name: &'static str, protocol: &str) -> Client {
         let mut roots = RootCertStore::empty();
         trusted.iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
@@ -45,7 +45,7 @@ impl Client {
         Client { connector: TlsConnector::from(Arc::new(config)), name: name.try_into().unwrap() }
     }
 
-    async fn connect(&self, address: SocketAddr) -> std::io::Result<Secured> {
+    pub(super) async fn connect(&self, address: SocketAddr) -> std::io::Result<Secured> {
         let stream = tokio::net::TcpStream::connect(address).await?;
         self.connector.connect(self.name.clone(), stream).await
     }
