@@ -13,7 +13,7 @@ pub(crate) struct MigrateFlags {
     topics: TopicFlags,
 }
 
-/// Partitions unless told: a replay merges more with 64 than with fewer (docs/benchmarks.md), and they cannot become more later.
+/// Partitions unless told: a replay merges more with 64 than with fewer (docs/benchmarks-history.md), and they cannot become more later.
 pub(crate) const PARTITIONS: u32 = 64;
 
 /// The topics to make.
