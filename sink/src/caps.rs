@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 /// A flush is due at this many merged rows, unless told otherwise. Only a sink that is behind gets there, and the more it
-/// merges the less it writes. A replay on PostgreSQL is a tenth to a fifth faster with some millions (docs/benchmarks-history.md), but
-/// a database that takes long for a row would run into [`TRANSACTION_TIMEOUT`], and others wait for the rows it locks.
+/// merges the less it writes. A replay on PostgreSQL is a tenth to a fifth faster with some millions
+/// (docs/benchmarks-history.md), but a database that takes long for a row would run into [`TRANSACTION_TIMEOUT`], and others
+/// wait for the rows it locks.
 pub const FLUSH_ROWS: usize = 400_000;
 
 /// Rows per statement: what PostgreSQL and YugabyteDB both take well (more gained nothing, and holds locks longer).
