@@ -2,6 +2,7 @@
 
 use crate::shard::Shard;
 use crate::snapshot::{Packing, Snapshots};
+use crate::ticks::LastTick;
 use playback::kernel::Parameters;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,8 @@ pub(crate) enum Change {
     Left(u32),
 }
 
-/// A shard and what the loop keeps beside it. None of it reaches the output.
+/// A shard and what the loop keeps beside it. None of it reaches the output. Of its offsets
+/// `saved_to` and `committed` ≤ `acknowledged` ≤ the shard's `complete_to` ≤ its `next_offset`.
 pub(crate) struct Owned {
     pub(crate) partition: u32,
     pub(crate) shard: Shard,
@@ -28,13 +30,12 @@ pub(crate) struct Owned {
     pub(crate) snapshot: Option<PendingSnapshot>,
     /// Offset of the newest snapshot that was written; its writer sets it.
     pub(crate) saved_to: Arc<AtomicU64>,
-    /// When the last record came, and the offset after it.
+    /// When the last poll was that brought records, and the offset after them.
     pub(crate) last_record: Instant,
-    pub(crate) seen: u64,
-    /// When the last tick was appended.
-    pub(crate) last_tick: Instant,
+    pub(crate) polled_to: u64,
+    pub(crate) last_tick: LastTick,
     /// Offset last told to lag monitors.
-    pub(crate) told: u64,
+    pub(crate) committed: u64,
 }
 
 /// A snapshot that is not yet written.
@@ -68,6 +69,11 @@ impl Owned {
         let (begun, state) = (Instant::now(), Packing::default());
         self.snapshot = Some(PendingSnapshot { begun, offset, complete_to, state, is_saved: false });
         true
+    }
+
+    /// Whether it can be saved only at the end of the open epoch, and no snapshot of it is on its way.
+    pub(crate) fn misses_snapshot(&self) -> bool {
+        self.snapshot.is_none() && !self.shard.is_quiet()
     }
 
     /// When the snapshot began that is being made, if one is.
@@ -135,9 +141,9 @@ impl Restoring {
             snapshot_at: now + self.snapshot_every / 2 + stagger,
             snapshot: None,
             last_record: now,
-            seen: offset,
-            last_tick: now,
-            told: offset,
+            polled_to: offset,
+            last_tick: LastTick::none(now),
+            committed: offset,
         })
     }
 }

@@ -27,6 +27,9 @@ pub(crate) const SNAPSHOTS_KEPT: usize = 3;
 /// A snapshot unpacks to at most this many bytes.
 pub(crate) const SNAPSHOT_BYTES: u64 = 16 << 30;
 
+/// How long a processor that was told to stop goes on for the ends of its epochs: two of them, and time for a tick.
+pub(crate) const WIND_DOWN: Duration = Duration::from_secs(3);
+
 /// How long a processor that was told to stop waits until its snapshots are written: well within what an orchestrator waits.
 pub(crate) const SNAPSHOTS_AT_STOP: Duration = Duration::from_secs(5);
 

@@ -17,6 +17,7 @@ pub mod relations;
 mod scan;
 pub mod shard;
 pub mod snapshot;
+mod ticks;
 pub mod views;
 mod worker;
 
@@ -32,6 +33,7 @@ use sql::views::ViewSource;
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use ticks::Ticks;
 use tokio::runtime::Handle;
 use topic::Log;
 use topic::caps::WATCH_INTERVAL;
@@ -101,11 +103,7 @@ pub fn run(
     };
     let consumer = log.consumer(&settings.heartbeats_topic, &settings.group, Box::new(restoring))?;
     let worker = Worker {
-        topics: Topics {
-            heartbeats: settings.heartbeats_topic.clone(),
-            partials: settings.partials_topic,
-            late: settings.late_topic,
-        },
+        topics: Topics { partials: settings.partials_topic, late: settings.late_topic },
         pipeline: settings.pipeline,
         fingerprint,
         views,
@@ -117,6 +115,7 @@ pub fn run(
         changes,
         folding: Folding::new(),
         in_flight: VecDeque::new(),
+        ticks: Ticks::new(settings.heartbeats_topic.clone()),
     };
     let (watched, topic, until) = (log.clone(), settings.heartbeats_topic, stop.clone());
     let watching = worker.runtime.spawn(async move {
@@ -131,15 +130,20 @@ pub fn run(
 async fn check_topics(log: &Log, settings: &Settings) -> Result<u32, TaskError> {
     let heartbeats = log.describe(&settings.heartbeats_topic).await?;
     heartbeats.check_exact(&settings.heartbeats_topic)?;
-    for topic in [&settings.partials_topic, &settings.late_topic] {
-        let found = log.describe(topic).await?.partitions;
-        if found != heartbeats.partitions {
+    for (topic, least_bytes) in [(&settings.partials_topic, sql::caps::MESSAGE_BYTES), (&settings.late_topic, 0)] {
+        let found = log.describe(topic).await?;
+        found.check_kept(topic)?;
+        let (partitions, bytes) = (found.partitions, found.max_message_bytes);
+        if partitions != heartbeats.partitions {
             let wanted = heartbeats.partitions;
             return Err(format!(
-                "topic {topic} has {found} partitions, topic {} has {wanted}: they must be the same",
+                "topic {topic} has {partitions} partitions, topic {} has {wanted}: they must be the same",
                 settings.heartbeats_topic
             )
             .into());
+        }
+        if bytes < least_bytes {
+            return Err(format!("topic {topic} has max.message.bytes={bytes}, it must take {least_bytes}").into());
         }
     }
     Ok(heartbeats.partitions)

@@ -8,12 +8,12 @@ use crate::meters;
 use crate::partials::{ClosedEpoch, partials};
 use crate::shard::{Folded, Reading};
 use crate::snapshot::Snapshots;
+use crate::ticks::Ticks;
 use crate::views::Views;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
 use playback::kernel::{READ_AHEAD, SAVE_AT_ONCE};
-use playback::record::TICK;
 use service::{Stop, TaskError};
 use sql::codec::Encoder;
 use sql::partial::Partial;
@@ -28,12 +28,9 @@ use topic::{Consumer, Delivery, Outgoing, Producer, Record};
 
 /// How long a poll waits for records: bounds how late a tick or a stop is noticed.
 const POLL_WAIT: Duration = Duration::from_millis(20);
-/// A tick is repeated after this long, if the clock still has not come far enough.
-const TICK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Names of the topics a processor reads and writes.
+/// Names of the topics of a processor's output.
 pub(crate) struct Topics {
-    pub(crate) heartbeats: String,
     pub(crate) partials: String,
     pub(crate) late: String,
 }
@@ -52,6 +49,7 @@ pub(crate) struct Worker {
     pub(crate) changes: Receiver<Change>,
     pub(crate) folding: Folding,
     pub(crate) in_flight: VecDeque<InFlight>,
+    pub(crate) ticks: Ticks,
 }
 
 /// What records fold into until the views run.
@@ -75,33 +73,53 @@ impl Worker {
     /// Runs until a stop is requested or it cannot go on.
     pub(crate) fn run(mut self, mut consumer: Consumer, stop: &Stop) -> Result<(), TaskError> {
         while !stop.is_requested() {
-            let (folding, changes) = (&mut self.folding, &self.changes);
-            let every = self.snapshot_every;
-            let (mut folded, mut is_first, latest_ms) = (Ok(()), true, latest_log_time_ms());
-            let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
-                if std::mem::take(&mut is_first) {
-                    folding.follow(changes); // partitions come and leave before the first record of a poll only
-                }
-                let mut runs = records.chunk_by(|one, next| one.partition == next.partition);
-                if folded.is_ok() {
-                    folded = runs.try_for_each(|run| {
-                        check_log_times(run, latest_ms)?;
-                        folding.take(run, every)
-                    });
-                }
-            })?;
-            folded?;
-            meters::records(taken);
-            self.folding.follow(&self.changes);
-            self.folding.note_records();
-            self.publish()?;
-            self.acknowledge(caps::RUNS_IN_FLIGHT)?;
+            self.step(&mut consumer)?;
             self.save();
-            self.tick();
-            self.report_progress(&mut consumer);
         }
+        self.wind_down(&mut consumer)?;
         self.acknowledge(0)?;
         self.save_at_stop();
+        Ok(())
+    }
+
+    /// Takes the next records, if some come, and puts out what they end.
+    fn step(&mut self, consumer: &mut Consumer) -> Result<(), TaskError> {
+        let (folding, changes) = (&mut self.folding, &self.changes);
+        let every = self.snapshot_every;
+        let (mut folded, mut is_first, latest_ms) = (Ok(()), true, latest_log_time_ms());
+        let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
+            if std::mem::take(&mut is_first) {
+                folding.follow(changes); // partitions come and leave before the first record of a poll only
+            }
+            let mut runs = records.chunk_by(|one, next| one.partition == next.partition);
+            if folded.is_ok() {
+                folded = runs.try_for_each(|run| {
+                    check_log_times(run, latest_ms)?;
+                    folding.take(run, every)
+                });
+            }
+        })?;
+        folded?;
+        meters::records(taken);
+        self.folding.follow(&self.changes);
+        self.folding.note_records();
+        self.publish()?;
+        self.acknowledge(caps::RUNS_IN_FLIGHT)?;
+        self.ticks.append(&mut self.folding.shards, &self.producer);
+        self.report_progress(consumer);
+        match self.producer.fatal_error() {
+            Some(reason) => Err(format!("nothing reaches the log any more: {reason}").into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on until each partition has come to the end of an epoch, where it can be saved, and a snapshot is begun there.
+    fn wind_down(&mut self, consumer: &mut Consumer) -> Result<(), TaskError> {
+        let begun = Instant::now();
+        self.folding.shards.values_mut().for_each(|owned| owned.snapshot_at = begun);
+        while self.folding.shards.values().any(Owned::misses_snapshot) && begun.elapsed() < caps::WIND_DOWN {
+            self.step(consumer)?;
+        }
         Ok(())
     }
 
@@ -179,30 +197,13 @@ impl Worker {
         }
     }
 
-    /// Appends a tick to each partition where something waits for log time to pass and no record comes, so that a
-    /// replay sees that time pass too.
-    fn tick(&mut self) {
-        for owned in self.folding.shards.values_mut() {
-            let Some(due) = owned.shard.due() else { continue };
-            let silent_ms = i64::try_from(owned.last_record.elapsed().as_millis()).unwrap_or(i64::MAX);
-            if owned.shard.clock().saturating_add(silent_ms) < due || owned.last_tick.elapsed() < TICK_PAUSE {
-                continue;
-            }
-            let tick = Outgoing { partition: owned.partition, key: Bytes::new(), value: Bytes::from_static(TICK) };
-            // Not awaited: one that is lost is appended again after a pause.
-            drop(self.producer.append(&self.topics.heartbeats, &[tick]));
-            owned.last_tick = Instant::now();
-            meters::tick();
-        }
-    }
-
     /// Tells lag monitors how far the output is acknowledged; nothing here reads it.
     fn report_progress(&mut self, consumer: &mut Consumer) {
-        for owned in self.folding.shards.values_mut().filter(|owned| owned.told < owned.acknowledged) {
+        for owned in self.folding.shards.values_mut().filter(|owned| owned.committed < owned.acknowledged) {
             if let Err(error) = consumer.commit(owned.partition, owned.acknowledged) {
                 tracing::debug!(partition = owned.partition, %error, "lag monitors were not told");
             }
-            owned.told = owned.acknowledged;
+            owned.committed = owned.acknowledged;
         }
     }
 }
@@ -274,8 +275,8 @@ impl Folding {
     /// Notes which partitions records came from since the last time.
     fn note_records(&mut self) {
         let now = Instant::now();
-        for owned in self.shards.values_mut().filter(|owned| owned.seen < owned.shard.next_offset()) {
-            owned.seen = owned.shard.next_offset();
+        for owned in self.shards.values_mut().filter(|owned| owned.polled_to < owned.shard.next_offset()) {
+            owned.polled_to = owned.shard.next_offset();
             owned.last_record = now;
         }
     }

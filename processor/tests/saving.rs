@@ -33,7 +33,7 @@ impl World {
         let dir = TempDir::new().unwrap();
         let log = Log::embedded(&dir.path().join("log")).unwrap();
         for name in ["heartbeats", "partials", "late"] {
-            let (name, max_message_bytes) = (name.to_owned(), 1 << 20);
+            let (name, max_message_bytes) = (name.to_owned(), sql::caps::MESSAGE_BYTES);
             let spec = TopicSpec { name, partitions, replication: 1, retention_ms: -1, max_message_bytes };
             log.create_topic(&spec).await.unwrap();
         }
@@ -132,6 +132,47 @@ async fn a_clean_stop_saves_what_is_published() {
     ended(stop, thread).await;
     let saved = saved(&world.folder(), 0);
     assert!(matches!(saved[..], [offset] if offset >= 1), "{saved:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_stop_saves_all_partitions_while_records_come() {
+    const PARTITIONS: u32 = 8;
+    let world = World::new(PARTITIONS).await;
+    let (stop, thread) = world.start(Duration::from_secs(3_600));
+    let appending = async {
+        loop {
+            world.append((0..PARTITIONS).map(|partition| (partition, "u".to_owned()))).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let stopping = async {
+        wait_until("epochs end", async || {
+            world.log.end_offsets("partials").await.unwrap().iter().all(|epochs| *epochs >= 2)
+        })
+        .await;
+        ended(stop, thread).await;
+    };
+    tokio::select! {
+        () = appending => {}
+        () = stopping => {}
+    }
+    let unsaved: Vec<_> = (0..PARTITIONS).filter(|partition| saved(&world.folder(), *partition).is_empty()).collect();
+    assert!(unsaved.is_empty(), "{unsaved:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_would_lose_epochs_are_refused() {
+    let dir = TempDir::new().unwrap();
+    let log = Log::embedded(&dir.path().join("log")).unwrap();
+    for name in ["heartbeats", "partials", "late"] {
+        let (name, max_message_bytes) = (name.to_owned(), 1 << 20);
+        let spec = TopicSpec { name, partitions: 1, replication: 1, retention_ms: -1, max_message_bytes };
+        log.create_topic(&spec).await.unwrap();
+    }
+    let (_, thread) = World { dir, log }.start(Duration::from_secs(3_600));
+    wait_until("the processor ends by itself", async || thread.is_finished()).await;
+    let refused = thread.join().unwrap().unwrap_err().to_string();
+    assert_eq!(refused, "topic partials has max.message.bytes=1048576, it must take 16777216");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -136,8 +136,8 @@ enum ConsumerKind {
 }
 
 impl Consumer {
-    /// Gives up to `max_records` records to `take`, some at a time and in the order of each partition, waiting up to
-    /// `max_wait` for the first; says how many. Partitions come and go only inside this call.
+    /// Gives up to `max_records` records to `take`, some at a time and in the order of each partition, waiting at most
+    /// `max_wait` for them; says how many. Partitions come and go only inside this call.
     pub fn poll(
         &mut self,
         max_wait: Duration,

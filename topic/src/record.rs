@@ -130,12 +130,16 @@ pub struct TopicDescription {
 impl TopicDescription {
     /// Whether the topic of this name keeps what exact tables rely on: every record, stamped with its append time.
     pub fn check_exact(&self, topic: &str) -> Result<(), LogError> {
-        let topic = topic.to_owned();
         if !self.log_append_time {
-            return Err(LogError::NotLogAppendTime { topic });
+            return Err(LogError::NotLogAppendTime { topic: topic.to_owned() });
         }
+        self.check_kept(topic)
+    }
+
+    /// Whether the topic of this name keeps every record, whatever its key, for as long as it keeps any.
+    pub fn check_kept(&self, topic: &str) -> Result<(), LogError> {
         if self.cleanup_policy != "delete" {
-            return Err(LogError::NotDelete { topic, policy: self.cleanup_policy.clone() });
+            return Err(LogError::NotDelete { topic: topic.to_owned(), policy: self.cleanup_policy.clone() });
         }
         Ok(())
     }

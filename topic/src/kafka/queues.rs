@@ -73,7 +73,7 @@ impl Queues {
         }
     }
 
-    /// Gives up to `most` records to `take`, waiting up to `wait` for the first. Says how many it gave,
+    /// Gives up to `most` records to `take`, waiting up to `wait` for a whole batch. Says how many it gave,
     /// and what else the queue held.
     pub(super) fn take(
         &mut self,
