@@ -30,7 +30,8 @@ pub(crate) fn run() -> Result<()> {
     beat(EPOCH_RECORDS as u64, 0, |records| fold(&mut other, records, &mut facts));
     let before = stat::memory(std::process::id(), "VmRSS:")?;
     let mut kernel = Kernel::new(Parameters::default());
-    for number in 0..BEATS_BEFORE {
+    let opening = beat(sessions, 0, |records| fold(&mut kernel, records, &mut facts));
+    for number in 1..BEATS_BEFORE {
         beat(sessions, number, |records| fold(&mut kernel, records, &mut facts));
     }
     let bytes = stat::memory(std::process::id(), "VmRSS:")?.saturating_sub(before);
@@ -50,16 +51,18 @@ pub(crate) fn run() -> Result<()> {
     let summing = beat(sessions, 1, |records| sum(&mut sums, records));
     ensure!(sums.len() as u64 == sessions && kernel.sessions() as u64 == sessions, "a session is missing");
     let us = |time: Duration| time.as_secs_f64() * 1e6 / sessions as f64;
+    let ms = |time: Duration| round_2(time.as_secs_f64() * 1e3);
     print_line(&json!({
         "bench": "kernel",
         "sessions": sessions,
-        "us_per_heartbeat": round_2(us(folding)),
-        "floor_us_per_heartbeat": round_2(us(summing)),
+        "us_per_heartbeat": round_2(us(folding.time)),
+        "floor_us_per_heartbeat": round_2(us(summing.time)),
+        "longest_read_ahead_ms": ms(opening.longest),
         "bytes_per_session": bytes / sessions,
-        "us_per_heartbeat_during_save": round_2(us(folding_saving)),
+        "us_per_heartbeat_during_save": round_2(us(folding_saving.time)),
         "snapshot_bytes_per_session": save.bytes as u64 / sessions,
         "snapshot_us_per_session": round_2(us(save.time)),
-        "snapshot_pause_ms": round_2(save.pause.as_secs_f64() * 1e3),
+        "snapshot_pause_ms": ms(save.pause),
     }));
     Ok(())
 }
@@ -88,17 +91,25 @@ fn save(kernel: &mut Kernel) -> Save {
     }
 }
 
-/// One beat of all sessions, a few records at a time, as the processor decodes them; gives the time that folding them took.
-fn beat(sessions: u64, number: u64, mut fold: impl FnMut(&[Record])) -> Duration {
-    let mut time = Duration::ZERO;
+/// What folding took.
+struct Beat {
+    time: Duration,
+    /// That of the slowest few records: as long as those behind them had to wait.
+    longest: Duration,
+}
+
+/// One beat of all sessions, a few records at a time, as the processor decodes them.
+fn beat(sessions: u64, number: u64, mut fold: impl FnMut(&[Record])) -> Beat {
+    let (mut time, mut longest) = (Duration::ZERO, Duration::ZERO);
     for first in (0..sessions).step_by(READ_AHEAD) {
         let viewers = (first..sessions.min(first + READ_AHEAD as u64)).map(|viewer| viewer * STRIDE % sessions);
         let records: Vec<_> = viewers.map(|viewer| record(viewer, number, START)).collect();
         let begun = Instant::now();
         fold(&records);
-        time += begun.elapsed();
+        let took = begun.elapsed();
+        (time, longest) = (time + took, longest.max(took));
     }
-    time
+    Beat { time, longest }
 }
 
 fn fold(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) {

@@ -17,8 +17,8 @@ pub(crate) enum Change {
     Left(u32),
 }
 
-/// A shard and what the loop keeps beside it. None of it reaches the output. Of its offsets
-/// `saved_to` and `committed` ≤ `acknowledged` ≤ the shard's `complete_to` ≤ its `next_offset`.
+/// A shard and what the loop keeps beside it. None of it reaches the output. Of the offsets
+/// `committed` ≤ `acknowledged` ≤ the shard's `complete_to` ≤ its `next_offset`.
 pub(crate) struct Owned {
     pub(crate) partition: u32,
     pub(crate) shard: Shard,

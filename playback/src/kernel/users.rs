@@ -12,10 +12,14 @@ use std::hash::{BuildHasher, Hasher};
 /// A part of a save is full with so many bytes: one that grew further would be copied from time to time.
 const PART_BYTES: usize = 256 << 10;
 
+/// The tables of a partition's users. A table doubles at once, which keeps records waiting for every user in it.
+const TABLES: usize = 64;
+
 /// The users of a partition, found by site and name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Users {
-    table: HashTable<Box<User>>,
+    /// By the hash of the name.
+    tables: [HashTable<Box<User>>; TABLES],
     names: Names,
     saving: Saving,
 }
@@ -31,7 +35,8 @@ struct Saving {
     number: u32,
     /// How many those are.
     left: usize,
-    /// The place of the table that was looked at last.
+    /// The table, and the place of it, that were looked at last.
+    table: usize,
     place: usize,
     /// The clock when it began, and the lateness bound; ms.
     clock: i64,
@@ -54,20 +59,31 @@ impl Names {
     }
 }
 
+impl Default for Users {
+    fn default() -> Users {
+        Users { tables: std::array::from_fn(|_| HashTable::new()), names: Names::default(), saving: Saving::default() }
+    }
+}
+
+/// The number of a table. The table itself looks at the first and the last bits of a hash.
+fn table_of(hash: u64) -> usize {
+    (hash >> 48) as usize % TABLES
+}
+
 impl Users {
     /// The user of this name, if there is one, to be changed.
     pub(super) fn get_mut(&mut self, site: TextCode, user_id: &str, words: &mut Words) -> Option<&mut User> {
         let hash = self.names.hash(site, user_id);
-        let user = self.table.find_mut(hash, |user| user.is(site, user_id))?;
+        let user = self.tables[table_of(hash)].find_mut(hash, |user| user.is(site, user_id))?;
         self.saving.before_change(user, words);
         Some(user)
     }
 
     /// The user of this name, who is new if there is none, to be changed.
     pub(super) fn open(&mut self, site: TextCode, user_id: &str, words: &mut Words) -> &mut User {
-        let Users { table, names, saving } = self;
+        let Users { tables, names, saving } = self;
         let hash = names.hash(site, user_id);
-        let entry = table.entry(hash, |user| user.is(site, user_id), |user| names.hash_of(user));
+        let entry = tables[table_of(hash)].entry(hash, |user| user.is(site, user_id), |user| names.hash_of(user));
         let user = entry.or_insert_with(|| Box::new(User::new(site, user_id, saving.number))).into_mut();
         saving.before_change(user, words);
         user
@@ -76,17 +92,19 @@ impl Users {
     /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
     pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (TextCode, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
         let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| self.names.hash(site, user_id)).collect();
-        hashes.iter().filter_map(|hash| self.table.iter_hash(*hash).next()).map(|user| &**user).collect()
+        let first = |hash: &u64| self.tables[table_of(*hash)].iter_hash(*hash).next();
+        hashes.iter().filter_map(first).map(|user| &**user).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &User> {
-        self.table.iter().map(|user| &**user)
+        self.tables.iter().flatten().map(|user| &**user)
     }
 
     /// Begins to save all of them behind a first `part`, as they are now. A save that is under way is given up.
     pub(super) fn begin_save(&mut self, clock: i64, lateness_ms: i64, part: Vec<u8>) {
-        let (number, left) = (self.saving.number.wrapping_add(1), self.table.len());
-        self.saving = Saving { number, left, place: 0, clock, lateness_ms, is_under_way: true, parts: vec![part] };
+        let (number, left) = (self.saving.number.wrapping_add(1), self.tables.iter().map(HashTable::len).sum());
+        self.saving =
+            Saving { number, left, table: 0, place: 0, clock, lateness_ms, is_under_way: true, parts: vec![part] };
     }
 
     /// Whether a save is under way.
@@ -94,17 +112,20 @@ impl Users {
         self.saving.is_under_way
     }
 
-    /// Goes on with at most so many users; a place of the table where nobody is counts as one. What was saved since the last time.
+    /// Goes on with at most so many users; a place of a table where nobody is counts as one. What was saved since the last time.
     pub(super) fn save_some(&mut self, users: usize, words: &mut Words) -> Saved {
-        let Users { table, saving, .. } = self;
+        let Users { tables, saving, .. } = self;
         for _ in 0..users {
             if saving.left == 0 {
                 saving.end();
                 break;
             }
-            // When the table grows users move behind or before this place: it goes around until none is left.
-            saving.place = (saving.place + 1) % table.num_buckets();
-            if let Ok(mut entry) = table.get_bucket_entry(saving.place) {
+            // When a table grows users move behind or before this place: it goes around until none is left.
+            saving.place += 1;
+            if saving.place >= tables[saving.table].num_buckets() {
+                (saving.table, saving.place) = ((saving.table + 1) % TABLES, 0);
+            }
+            if let Ok(mut entry) = tables[saving.table].get_bucket_entry(saving.place) {
                 saving.before_change(entry.get_mut(), words);
                 if entry.get().is_empty() {
                     entry.remove();
@@ -116,7 +137,8 @@ impl Users {
 
     /// Adds a user whose name none has.
     pub(super) fn insert(&mut self, user: Box<User>) {
-        self.table.insert_unique(self.names.hash_of(&user), user, |user| self.names.hash_of(user));
+        let hash = self.names.hash_of(&user);
+        self.tables[table_of(hash)].insert_unique(hash, user, |user| self.names.hash_of(user));
     }
 }
 
