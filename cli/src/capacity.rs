@@ -35,7 +35,7 @@ mod cost {
     /// Memory of a processor besides its sessions, bytes.
     pub(super) const PROCESSOR_BYTES: f64 = 1_040e6;
     /// Memory of a processor for each session of the last 24 h, bytes.
-    pub(super) const SESSION_BYTES: f64 = 325.0;
+    pub(super) const SESSION_BYTES: f64 = 333.0;
     /// A heartbeat on the log, compressed, bytes.
     pub(super) const RECORD_BYTES: f64 = 54.5;
     /// What it adds to the log of partials, bytes.

@@ -169,11 +169,7 @@ impl Gateway {
         };
         let verdict = verdict::judge(&reports, route);
         if verdict.unrecognised > 0 && peppers.is_none() {
-            self.shared.unprotected.call_once(|| {
-                tracing::warn!(
-                    "reports without consent come in and there is no pepper: a guess of a user id can be checked, set --pepper"
-                );
-            });
+            self.shared.unprotected.call_once(warn_of_guesses);
         }
         if let Some(rates) = &grant.user_rates {
             verdict.users.iter().try_for_each(|(user_id, reports)| rates.take(user_id, *reports))?;
@@ -218,6 +214,12 @@ impl Gateway {
         verdict.rejected.iter().for_each(|rejected| self.meters.rejected(rejected.code));
         Ok(())
     }
+}
+
+fn warn_of_guesses() {
+    tracing::warn!(
+        "reports without consent come in and there is no pepper: a guess of a user id can be checked, set --pepper"
+    );
 }
 
 /// What a request that is no problem came to.

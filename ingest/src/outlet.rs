@@ -123,6 +123,7 @@ impl Outlet {
         };
         if !self.detour.load(Ordering::Relaxed) {
             if self.direct(&mut records, DETOUR_AFTER).await.is_ok() {
+                self.spool_trouble.ended(); // nobody needs the spool
                 return Ok(());
             }
             if !self.detour.swap(true, Ordering::Relaxed) && !self.spool_trouble.is_there() {
@@ -202,16 +203,14 @@ impl Outlet {
                 Err(format!("no acknowledgement within {} ms", patience.as_millis()))
             }
         };
-        outcome
-            .map(|()| {
-                if self.log_trouble.ended() {
-                    tracing::info!("the log takes records again")
-                }
-            })
-            .map_err(|reason| {
-                self.log_trouble.told("the log does not take records", reason);
-                Refused::Unavailable
-            })
+        if let Err(reason) = outcome {
+            self.log_trouble.told("the log does not take records", reason);
+            return Err(Refused::Unavailable);
+        }
+        if self.log_trouble.ended() {
+            tracing::info!("the log takes records again");
+        }
+        Ok(())
     }
 
     fn spooled_of(&self, records: Records) -> Vec<Spooled> {
