@@ -6,7 +6,7 @@
 
 use super::context::Events;
 use super::queues::{Fault, Queues};
-use super::{KafkaSettings, number_of};
+use super::{KafkaSettings, not_made, number_of};
 use crate::record::{Assignment, Start};
 use crate::{LogError, Record, caps};
 use rdkafka::config::RDKafkaLogLevel;
@@ -47,7 +47,7 @@ impl KafkaConsumer {
         group: &str,
         assignment: Box<dyn Assignment>,
     ) -> Result<KafkaConsumer, LogError> {
-        let failed = |error| LogError::kafka("making a consumer", error);
+        let failed = |error| not_made("making a consumer", error);
         let consumer: BaseConsumer<Changes> =
             config(settings, group).create_with_context(Changes::default()).map_err(failed)?;
         // SAFETY: `Drop` below drops the queues before the consumer.

@@ -12,7 +12,7 @@ use crate::record::{Assignment, TopicDescription, TopicSpec};
 use crate::{LogError, caps};
 use context::Events;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, util::Timeout};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Kafka {
         let admin = settings
             .config(&[], &[])
             .create_with_context(Events::default())
-            .map_err(|error| LogError::kafka("connecting", error))?;
+            .map_err(|error| not_made("connecting", error))?;
         Ok(Kafka { settings: Arc::new(settings.clone()), admin: Arc::new(admin) })
     }
 
@@ -158,6 +158,17 @@ impl KafkaSettings {
     }
 }
 
+/// Why there is no client. Never with the value of a setting, which may be a password: the client quotes it whole beside the name,
+/// and sometimes a piece of it in what it says.
+fn not_made(action: &'static str, error: KafkaError) -> LogError {
+    let KafkaError::ClientConfig(_, said, name, value) = error else { return LogError::kafka(action, error) };
+    let mut pieces = value.split(',').map(str::trim).filter(|piece| !piece.is_empty());
+    if pieces.any(|piece| said.contains(piece)) {
+        return LogError::kafka(action, format!("the setting {name} cannot have this value"));
+    }
+    LogError::kafka(action, format!("the setting {name}: {}", said.trim_end()))
+}
+
 /// Asks for the end of a partition, again while it is choosing its leader (as right after it was made).
 fn end_offset(admin: &AdminClient<Events>, topic: &str, partition: u32) -> Result<u64, LogError> {
     let deadline = Instant::now() + caps::ADMIN_TIMEOUT;
@@ -226,6 +237,31 @@ async fn blocking<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_client_is_refused_for_is_told_without_the_value() {
+        let cases = [
+            ("sasl.pasword", "hunter2", r#"setting sasl.pasword: No such configuration property: "sasl.pasword""#),
+            ("sasl.jaas.config", "hunter2", "setting sasl.jaas.config: Java JAAS configuration is not supported"),
+            ("security.protocol", "ssl,sasl.password=hunter2", "setting security.protocol cannot have this value"),
+            ("debug", "broker, hunter2", "setting debug cannot have this value"),
+            ("socket.timeout.ms", "hunter2", r#"Invalid value for configuration property "socket.timeout.ms""#),
+        ];
+        for (name, value, expected) in cases {
+            let client = vec![(name.to_owned(), value.to_owned())];
+            let settings = KafkaSettings { brokers: "127.0.0.1:1".to_owned(), client };
+            let assignment = Box::new(crate::FromTheStart);
+            let errors = [
+                Kafka::new(&settings).err(),
+                KafkaProducer::new(&settings, Duration::ZERO).err(),
+                KafkaConsumer::new(&settings, "t", "g", assignment).err(),
+            ];
+            for error in errors {
+                let error = error.expect("no client has such settings").to_string();
+                assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn of_three_copies_two_must_have_a_record_before_it_is_acknowledged() {

@@ -4,7 +4,7 @@
 //! call per record.
 
 use super::context::Events;
-use super::{KafkaSettings, number_of};
+use super::{KafkaSettings, not_made, number_of};
 use crate::delivery::Acknowledgement;
 use crate::{Delivery, LogError, Outgoing, caps};
 use rdkafka::ClientContext;
@@ -54,7 +54,7 @@ impl KafkaProducer {
             ("message.max.bytes", caps::MESSAGE_BYTES.to_string()),
         ];
         let producer = settings.config(&tuned, &needed).create_with_context(Reports(Events::default()));
-        let producer = producer.map_err(|error| LogError::kafka("making a producer", error))?;
+        let producer = producer.map_err(|error| not_made("making a producer", error))?;
         Ok(KafkaProducer(Arc::new(Connection { topics: Mutex::default(), producer })))
     }
 
