@@ -1,5 +1,6 @@
 //! The flags that several roles share, and what they make: a log, a database URL, an admin port.
 
+use crate::kafka_setting::{Settings, SettingsParser};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sql::database::Database;
@@ -18,23 +19,21 @@ pub(crate) struct LogFlags {
     #[arg(long, env = "WATCHBEAT_BROKERS")]
     pub(crate) brokers: String,
     /// Setting of the Kafka client (librdkafka's name), such as security.protocol=SASL_SSL; may be repeated
-    #[arg(long = "kafka-setting", env = "WATCHBEAT_KAFKA_SETTINGS", value_name = "KEY=VALUE", value_delimiter = ',', value_parser = key_value, hide_env_values = true)]
-    pub(crate) kafka_settings: Vec<(String, String)>,
+    ///
+    /// In the environment a list: security.protocol=SASL_SSL,sasl.username=watchbeat. A value may have commas, but there none with a name of
+    /// small letters, digits, dots and underscores and an equals sign behind it: with those the next setting begins.
+    #[arg(long = "kafka-setting", env = "WATCHBEAT_KAFKA_SETTINGS", value_name = "KEY=VALUE", value_parser = SettingsParser, hide_env_values = true)]
+    kafka_settings: Vec<Settings>,
     /// Begins the name of every topic: heartbeats, partials, late, dead_letters
     #[arg(long, env = "WATCHBEAT_TOPIC_PREFIX", default_value = "")]
     pub(crate) topic_prefix: String,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
-}
-
 impl LogFlags {
     /// The log they name.
     pub(crate) fn log(&self) -> Result<Log> {
-        let settings = KafkaSettings { brokers: self.brokers.clone(), client: self.kafka_settings.clone() };
-        Ok(Log::kafka(&settings)?)
+        let client = self.kafka_settings.iter().flat_map(|Settings(settings)| settings.clone()).collect();
+        Ok(Log::kafka(&KafkaSettings { brokers: self.brokers.clone(), client })?)
     }
 
     /// The topics they name, of the pipeline of this name.
