@@ -10,8 +10,14 @@ pub(crate) const REPEATS: &str = "watchbeat_sink_repeats_total";
 pub(crate) const WAITING: &str = "watchbeat_sink_waiting_epochs";
 /// Merged rows written.
 pub(crate) const ROWS: &str = "watchbeat_sink_rows_total";
-/// Transactions by outcome: committed, outrun or timed_out.
+/// Transactions by outcome.
 pub(crate) const TRANSACTIONS: &str = "watchbeat_sink_transactions_total";
+/// What becomes of a transaction.
+pub(crate) const COMMITTED: &str = "committed";
+/// ... another sink was faster.
+pub(crate) const OUTRUN: &str = "outrun";
+/// ... there was no answer in time.
+pub(crate) const TIMED_OUT: &str = "timed_out";
 /// Tries that failed and were repeated.
 pub(crate) const RETRIES: &str = "watchbeat_sink_retries_total";
 /// How long a batch took to write.
@@ -19,20 +25,47 @@ pub(crate) const WRITE_SECONDS: &str = "watchbeat_sink_write_seconds";
 /// Log time up to which a partition is in the tables.
 pub(crate) const CLOCK: &str = "watchbeat_sink_clock_ms";
 
-/// Gives the metrics their help texts and units.
+/// Gives the metrics their help texts and units. What alerts look at is there from the start: to them a counter that is not there
+/// is no zero, and hides what is added to it.
 pub(crate) fn describe() {
     describe_counter!(EPOCHS, "epochs merged");
-    counter!(EPOCHS).increment(0); // there before any epoch is: an alert tells from it whether a sink runs
+    counter!(EPOCHS).increment(0);
     describe_counter!(REPEATS, "messages that were in the tables already");
     describe_gauge!(WAITING, "epochs that wait for a missing one, per partition");
     describe_counter!(ROWS, "merged rows written");
     describe_counter!(TRANSACTIONS, "transactions, by outcome");
+    for outcome in [COMMITTED, OUTRUN, TIMED_OUT] {
+        transaction(outcome, 0);
+    }
     describe_counter!(RETRIES, "tries of a database operation that failed and were repeated");
+    counter!(RETRIES).increment(0);
     describe_histogram!(WRITE_SECONDS, Unit::Seconds, "time to write a batch, retries included");
     describe_gauge!(CLOCK, Unit::Milliseconds, "log time up to which a partition is in the tables");
+}
+
+/// Counts transactions of an outcome.
+pub(crate) fn transaction(outcome: &'static str, count: u64) {
+    counter!(TRANSACTIONS, "outcome" => outcome).increment(count);
 }
 
 /// Sets [`WAITING`] of a partition.
 pub(crate) fn waiting(partition: u32, epochs: usize) {
     gauge!(WAITING, "partition" => partition.to_string()).set(epochs as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recorded::Recorded;
+
+    #[test]
+    fn what_alerts_add_up_is_there_from_the_start() {
+        let recorded = Recorded::default();
+        metrics::with_local_recorder(&recorded, describe);
+        let transactions =
+            ["committed", "outrun", "timed_out"].map(|outcome| format!("{TRANSACTIONS}{{outcome=\"{outcome}\"}}"));
+        for series in transactions.iter().map(String::as_str).chain([EPOCHS, RETRIES]) {
+            assert_eq!(recorded.counter(series), Some(0), "{series}");
+        }
+    }
 }

@@ -197,7 +197,7 @@ impl Sink {
                 return Ok(false);
             }
             Some(Outcome::TimedOut) => {
-                counter!(meters::TRANSACTIONS, "outcome" => "timed_out").increment(1);
+                meters::transaction(meters::TIMED_OUT, 1);
                 self.state.pace = pace.slower(&batch);
                 let (rows, next) = (batch.merged.rows, self.state.pace);
                 tracing::warn!(
@@ -208,14 +208,14 @@ impl Sink {
                 return self.rebuild().map(|()| false);
             }
             Some(Outcome::Outrun) => {
-                counter!(meters::TRANSACTIONS, "outcome" => "outrun").increment(1);
+                meters::transaction(meters::OUTRUN, 1);
                 tracing::info!(partitions = batch.ranges.len(), "another sink was faster; starting over from progress");
                 return self.rebuild().map(|()| false);
             }
             Some(Outcome::Committed) => {}
         }
         self.state.pace = pace.faster(self.state.settings.flush_rows, self.patience);
-        counter!(meters::TRANSACTIONS, "outcome" => "committed").increment(1);
+        meters::transaction(meters::COMMITTED, 1);
         counter!(meters::ROWS).increment(batch.merged.rows as u64);
         histogram!(meters::WRITE_SECONDS).record(took.as_secs_f64());
         self.note_written(&batch);

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::recorded::Recorded;
 use bytes::Bytes;
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use sql::partial::{Kind, Ledger, Role};
 use sql::spelt::{Column, Partial, Table};
 use sql::testing::TestDatabase;
@@ -264,10 +263,9 @@ fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
 async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
     let bed = Bed::new(&[]).await;
     let (mut sink, ..) = bed.open(1, DEADLINE);
-    let gauge = Arc::new(AtomicU64::new(0));
-    let recorder = WaitingOnly(Arc::clone(&gauge));
+    let recorded = Recorded::default();
     let told = move || {
-        metrics::with_local_recorder(&recorder, || {
+        metrics::with_local_recorder(&recorded, || {
             sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap(); // gives it the partition
             let value = epoch(1).encode();
             let early = Record { partition: 0, offset: 0, timestamp_ms: 0, key: &[], value: &value };
@@ -279,7 +277,7 @@ async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
                 },
             ];
             endings.map(|end| {
-                let read = || f64::from_bits(gauge.load(Ordering::Relaxed));
+                let read = || recorded.gauge("watchbeat_sink_waiting_epochs{partition=\"0\"}");
                 sink.state.take(&early).unwrap();
                 let before = read();
                 end(&mut sink);
@@ -287,25 +285,7 @@ async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
             })
         })
     };
-    assert_eq!(tokio::task::spawn_blocking(told).await.unwrap(), [(1.0, 0.0); 2]);
-}
-
-/// Keeps the one gauge of epochs that wait.
-struct WaitingOnly(Arc<AtomicU64>);
-
-impl Recorder for WaitingOnly {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::noop()
-    }
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        if key.name() == meters::WAITING { Gauge::from_arc(Arc::clone(&self.0)) } else { Gauge::noop() }
-    }
-    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::noop()
-    }
+    assert_eq!(tokio::task::spawn_blocking(told).await.unwrap(), [(Some(1.0), Some(0.0)); 2]);
 }
 
 /// A loop's memory in which nothing is yet.
