@@ -48,6 +48,13 @@ pub(crate) fn transaction(outcome: &'static str, count: u64) {
     counter!(TRANSACTIONS, "outcome" => outcome).increment(count);
 }
 
+/// Sets [`CLOCK`] of a partition, which has none before its first record.
+pub(crate) fn clock(partition: u32, next_offset: u64, clock: i64) {
+    if next_offset > 0 {
+        gauge!(CLOCK, "partition" => partition.to_string()).set(clock as f64);
+    }
+}
+
 /// Sets [`WAITING`] of a partition.
 pub(crate) fn waiting(partition: u32, epochs: usize) {
     gauge!(WAITING, "partition" => partition.to_string()).set(epochs as f64);

@@ -16,6 +16,7 @@ use crate::{DatabaseError, SinkError, caps};
 pub(crate) struct Progress {
     pub(crate) partition: u32,
     pub(crate) next_offset: u64,
+    pub(crate) clock: i64,
     pub(crate) fingerprint: String,
     pub(crate) partials_offset: u64,
 }
@@ -24,7 +25,7 @@ pub(crate) struct Progress {
 const MAKE: &str = "insert into watchbeat.progress (pipeline, partition)
     select $1, p from unnest($2::bigint[]) as p on conflict (pipeline, partition) do nothing";
 
-const READ: &str = "select partition, next_offset, fingerprint, partials_offset from watchbeat.progress
+const READ: &str = "select partition, next_offset, clock, fingerprint, partials_offset from watchbeat.progress
     where pipeline = $1 and partition = any($2::bigint[]) order by partition";
 
 /// The rows of `partitions`.
@@ -41,8 +42,9 @@ async fn read_rows(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Ve
     let progress = |row: &tokio_postgres::Row| Progress {
         partition: u32::try_from(row.get::<_, i64>(0)).expect("only the partitions asked for come back"),
         next_offset: row.get::<_, i64>(1).cast_unsigned(),
-        fingerprint: row.get(2),
-        partials_offset: row.get::<_, i64>(3).cast_unsigned(),
+        clock: row.get(2),
+        fingerprint: row.get(3),
+        partials_offset: row.get::<_, i64>(4).cast_unsigned(),
     };
     Ok(rows.iter().map(progress).collect())
 }

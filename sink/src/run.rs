@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use service::{Component, Readiness, Stop, TaskError};
 use sql::database::Pool;
 use tokio::runtime::Handle;
@@ -225,7 +225,7 @@ impl Sink {
     /// Tells lag monitors how far the tables are.
     fn note_written(&mut self, batch: &Batch) {
         for (&partition, range) in &batch.ranges {
-            gauge!(meters::CLOCK, "partition" => partition.to_string()).set(range.clock as f64);
+            meters::clock(partition, range.to, range.clock);
             // For lag monitors only, so a failure is theirs: `progress` is where the sink resumes.
             if let (true, Err(error)) =
                 (self.state.chains.contains_key(&partition), self.consumer.commit(partition, range.partials_offset))
@@ -349,7 +349,8 @@ impl State {
     /// are, if they are further: then somebody else has written behind what was on its way, or in its place, which the guard
     /// finds, and all starts over.
     fn assign(&mut self, row: Progress) {
-        let Progress { partition, next_offset, fingerprint, partials_offset } = row;
+        let Progress { partition, next_offset, clock, fingerprint, partials_offset } = row;
+        meters::clock(partition, next_offset, clock); // whoever wrote it may be gone, and the next transaction may fail for long
         let gathered = self.gathered.ranges.get(&partition);
         let range = gathered.or_else(|| self.writing.as_ref()?.batch().ranges.get(&partition));
         let next = range.map_or(next_offset, |range| range.to.max(next_offset));

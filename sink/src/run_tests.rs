@@ -225,12 +225,7 @@ fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_ta
             ledger: Ledger::default(),
         };
         state.gathered.ranges.insert(0, range);
-        state.assign(Progress {
-            partition: 0,
-            next_offset,
-            fingerprint: fingerprint.clone(),
-            partials_offset: next_offset,
-        });
+        state.assign(row(next_offset, 1));
         let partial = sql::partial::Partial { from: expected, to: expected + 1, fingerprint, ..Default::default() };
         let next = Arrival { offset: expected, bytes: 1, partial };
         let taken = state.chains.get_mut(&0).unwrap().take(next).unwrap();
@@ -244,7 +239,7 @@ fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
     const TEXTS: usize = caps::WAITING_BYTES / 4 / LONGEST;
     let text = |number: usize| format!("{number:08}{}", "a".repeat(LONGEST - 8));
     let mut state = state();
-    state.assign(Progress { partition: 0, next_offset: 0, fingerprint: "f".into(), partials_offset: 0 });
+    state.assign(row(0, 0));
     for from in 1..=6 {
         let mut epoch = epoch(from);
         let columns = vec![
@@ -286,6 +281,29 @@ async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
         })
     };
     assert_eq!(tokio::task::spawn_blocking(told).await.unwrap(), [(Some(1.0), Some(0.0)); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_tells_how_far_the_tables_are_as_soon_as_a_sink_has_it() {
+    let bed = Bed::new(&[]).await;
+    progress::read(&bed.database.pool(1), "default", &[0]).await.unwrap();
+    let told = async || {
+        let ((mut sink, ..), recorded) = (bed.open(1, DEADLINE), Recorded::default());
+        let polling = move || {
+            metrics::with_local_recorder(&recorded, || sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap());
+            metrics::with_local_recorder(&recorded, || sink.state.follow_assignment());
+            recorded.gauge("watchbeat_sink_clock_ms{partition=\"0\"}")
+        };
+        tokio::task::spawn_blocking(polling).await.unwrap()
+    };
+    assert_eq!(told().await, None, "it has no record yet, so nothing is behind");
+    bed.client.batch_execute("update watchbeat.progress set next_offset = 5, clock = 7000").await.unwrap();
+    assert_eq!(told().await, Some(7_000.0));
+}
+
+/// A row of partition 0.
+fn row(next_offset: u64, clock: i64) -> Progress {
+    Progress { partition: 0, next_offset, clock, fingerprint: "f".into(), partials_offset: next_offset }
 }
 
 /// A loop's memory in which nothing is yet.
