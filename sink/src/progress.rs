@@ -21,6 +21,16 @@ pub(crate) struct Progress {
     pub(crate) partials_offset: u64,
 }
 
+impl Progress {
+    /// Where `partials` is read on. Of a partition of which nothing is in the tables nothing is known: retention may have taken the first.
+    pub(crate) fn start(&self) -> Start {
+        match (self.next_offset, self.partials_offset) {
+            (0, 0) => Start::Earliest,
+            (_, offset) => Start::Offset(offset),
+        }
+    }
+}
+
 /// A row is made the first time a partition is seen, so that the guard has something to move.
 const MAKE: &str = "insert into watchbeat.progress (pipeline, partition)
     select $1, p from unnest($2::bigint[]) as p on conflict (pipeline, partition) do nothing";
@@ -78,9 +88,7 @@ impl Assignment for FromProgress {
         let mut changes = self.changes.lock().expect("nobody panics holding it");
         let mut positions = Vec::with_capacity(rows.len());
         for row in rows {
-            let is_new = row.next_offset == 0 && row.partials_offset == 0;
-            let start = if is_new { Start::Earliest } else { Start::Offset(row.partials_offset) };
-            positions.push(Position { partition: row.partition, start });
+            positions.push(Position { partition: row.partition, start: row.start() });
             changes.push(Change::Assigned(row));
         }
         Ok(positions)
@@ -89,5 +97,21 @@ impl Assignment for FromProgress {
     fn revoked(&mut self, partitions: &[u32]) {
         let mut changes = self.changes.lock().expect("nobody panics holding it");
         changes.extend(partitions.iter().copied().map(Change::Revoked));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_be_there_is_read_on_where_it_was_and_a_new_partition_where_it_begins() {
+        let cases =
+            [(0, 0, Start::Earliest), (0, 3, Start::Offset(3)), (3, 0, Start::Offset(0)), (3, 5, Start::Offset(5))];
+        for (next_offset, partials_offset, expected) in cases {
+            let progress =
+                Progress { partition: 0, next_offset, clock: 1, fingerprint: String::new(), partials_offset };
+            assert_eq!(progress.start(), expected);
+        }
     }
 }

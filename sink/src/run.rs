@@ -11,7 +11,7 @@ use service::{Component, Readiness, Stop, TaskError};
 use sql::database::Pool;
 use tokio::runtime::Handle;
 use topic::caps::WATCH_INTERVAL;
-use topic::{Consumer, Log, Record};
+use topic::{Consumer, Log, Record, Start};
 
 use crate::chain::{self, Arrival, Chain};
 use crate::database::persistently;
@@ -152,7 +152,7 @@ impl Sink {
         for (&partition, chain) in &mut self.state.chains {
             if let Some(offset) = chain.read_again() {
                 tracing::info!(partition, offset, "the missing epoch came; reading on from the first that had no room");
-                self.consumer.seek(partition, offset)?;
+                self.consumer.seek(partition, Start::Offset(offset))?;
             } else if chain.wants_end() {
                 let ends = self.runtime.block_on(self.source.end_offsets(&self.state.settings.partials_topic))?;
                 chain.note_end(ends.get(partition as usize).copied().unwrap_or(0));
@@ -247,7 +247,7 @@ impl Sink {
             return Ok(());
         };
         for row in rows {
-            self.consumer.seek(row.partition, row.partials_offset)?;
+            self.consumer.seek(row.partition, row.start())?;
             if let Some(chain) = self.state.chains.get_mut(&row.partition) {
                 chain.reset(row.next_offset, row.fingerprint, row.partials_offset);
                 meters::waiting(row.partition, 0);

@@ -150,11 +150,11 @@ impl Consumer {
         }
     }
 
-    /// Goes on at `offset` in a partition that is assigned now.
-    pub fn seek(&mut self, partition: u32, offset: u64) -> Result<(), LogError> {
+    /// Goes on elsewhere in a partition that is assigned now.
+    pub fn seek(&mut self, partition: u32, to: Start) -> Result<(), LogError> {
         match &mut self.0 {
-            ConsumerKind::Kafka(consumer) => consumer.seek(partition, offset),
-            ConsumerKind::Embedded(consumer) => consumer.seek(partition, offset),
+            ConsumerKind::Kafka(consumer) => consumer.seek(partition, to),
+            ConsumerKind::Embedded(consumer) => consumer.seek(partition, to),
         }
     }
 

@@ -5,6 +5,9 @@ mod follower;
 
 use bytes::Bytes;
 use follower::{Follower, read_until};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use topic::{KafkaSettings, Log, LogError, Outgoing, Position, Start, TopicSpec, partition_for};
 
@@ -113,7 +116,7 @@ async fn reading_goes_on_at_the_offset_asked_for_and_seek_moves_it() {
         let read = follower.read(10);
         assert!(read.iter().all(|record| record.partition == 0), "{name}");
         assert_eq!((read[0].offset, read[9].offset), (90, 99), "{name}");
-        follower.consumer.seek(1, 95).unwrap();
+        follower.consumer.seek(1, Start::Offset(95)).unwrap();
         let read = follower.read(5);
         assert!(read.iter().all(|record| record.partition == 1), "{name}");
         assert_eq!((read[0].offset, read[4].offset), (95, 99), "{name}");
@@ -221,6 +224,30 @@ async fn the_embedded_log_is_the_same_after_a_restart_and_refuses_a_second_owner
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn on_kafka_the_earliest_is_the_first_record_that_is_left() {
+    let (log, spec) = (kafka(), spec("left", 1));
+    log.create_topic(&spec).await.unwrap();
+    append(&log, &spec.name, (0..10).map(|number| record(0, number)).collect()).await;
+    let mut follower = Follower::new(&log, &spec.name, "left", vec![at(0, Start::Earliest)]);
+    assert_eq!(follower.read(10)[0].offset, 0);
+    delete_before(&spec.name, 7).await;
+    follower.consumer.seek(0, Start::Earliest).unwrap();
+    assert_eq!(follower.read(3)[0].offset, 7);
+    follower.consumer.seek(0, Start::Offset(0)).unwrap();
+    assert!(matches!(follower.failure(), LogError::OutOfRange { offset: 0, .. }));
+}
+
+/// Removes records of partition 0, as retention does.
+async fn delete_before(topic: &str, offset: i64) {
+    let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").unwrap();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    admin.delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_log_removes_what_is_past_its_retention_and_keeps_its_offsets() {
     let dir = tempfile::tempdir().unwrap();
     let spec = TopicSpec { retention_ms: 1, ..spec("retention", 1) };
@@ -241,6 +268,8 @@ async fn the_embedded_log_removes_what_is_past_its_retention_and_keeps_its_offse
             Ok(offsets) => {
                 assert!(offsets.iter().copied().eq(offsets[0]..end), "the newest stay, without a gap: {offsets:?}");
                 if offsets.len() == 1 {
+                    follower.consumer.seek(0, Start::Earliest).unwrap();
+                    assert_eq!(follower.read(2)[1].offset, end - 1);
                     let gone = Follower::new(&log, &spec.name, "gone", vec![at(0, Start::Offset(0))]).failure();
                     assert!(matches!(gone, LogError::OutOfRange { offset: 0, .. }), "{gone}");
                     return;

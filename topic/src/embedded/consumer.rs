@@ -61,10 +61,12 @@ impl EmbeddedConsumer {
         Ok(given)
     }
 
-    pub(crate) fn seek(&mut self, partition: u32, offset: u64) -> Result<(), LogError> {
-        let position = self.positions.get_mut(partition as usize);
-        let topic = || self.topic.clone();
-        *position.ok_or_else(|| LogError::NoPartition { topic: topic(), partition })? = offset;
+    pub(crate) fn seek(&mut self, partition: u32, to: Start) -> Result<(), LogError> {
+        let starts = self.starts()?;
+        let (index, topic) = (partition as usize, || self.topic.clone());
+        let place = self.positions.get_mut(index).zip(starts.get(index));
+        let (position, earliest) = place.ok_or_else(|| LogError::NoPartition { topic: topic(), partition })?;
+        *position = place_of(to, *earliest);
         Ok(())
     }
 
@@ -74,20 +76,18 @@ impl EmbeddedConsumer {
             self.log.shared.with_topic(&self.topic, |topic| (0..topic.spec.partitions).collect())?;
         let refused = |source| LogError::Assignment { topic: self.topic.clone(), source };
         let wanted = self.assignment.assigned(&partitions).map_err(refused)?;
-        let starts: Vec<u64> = self
-            .log
-            .shared
-            .with_topic(&self.topic, |topic| topic.partitions.iter().map(|bounds| bounds.start).collect())?;
-        let position = |(partition, earliest): (u32, u64)| match wanted
-            .iter()
-            .find(|position| position.partition == partition)
-            .map(|position| position.start)
-        {
-            Some(Start::Offset(offset)) => offset,
-            Some(Start::Earliest) | None => earliest,
+        let position = |(partition, earliest): (u32, u64)| {
+            let position = wanted.iter().find(|position| position.partition == partition);
+            place_of(position.map_or(Start::Earliest, |position| position.start), earliest)
         };
-        self.positions = (0..).zip(starts).map(position).collect();
+        self.positions = (0..).zip(self.starts()?).map(position).collect();
         Ok(())
+    }
+
+    /// The first offset that is still there, by partition.
+    fn starts(&self) -> Result<Vec<u64>, LogError> {
+        let shared = &self.log.shared;
+        shared.with_topic(&self.topic, |topic| topic.partitions.iter().map(|bounds| bounds.start).collect())
     }
 
     /// Reads one partition, from where it stands.
@@ -120,6 +120,13 @@ impl EmbeddedConsumer {
     fn out_of_range(&self, index: usize) -> LogError {
         let partition = u32::try_from(index).expect("a topic counts its partitions in a u32");
         LogError::OutOfRange { topic: self.topic.clone(), partition, offset: self.positions[index] }
+    }
+}
+
+fn place_of(start: Start, earliest: u64) -> u64 {
+    match start {
+        Start::Offset(offset) => offset,
+        Start::Earliest => earliest,
     }
 }
 

@@ -87,12 +87,12 @@ impl KafkaConsumer {
         }
     }
 
-    pub(crate) fn seek(&mut self, partition: u32, offset: u64) -> Result<(), LogError> {
+    pub(crate) fn seek(&mut self, partition: u32, to: Start) -> Result<(), LogError> {
         if !self.assigned.contains(&partition) {
             return Err(LogError::NoPartition { topic: self.topic.clone(), partition });
         }
         self.consumer
-            .seek(&self.topic, number_of(partition), offset_of(offset), caps::ADMIN_TIMEOUT)
+            .seek(&self.topic, number_of(partition), place_of(to), caps::ADMIN_TIMEOUT)
             .map_err(|error| LogError::kafka("seeking", error))
     }
 
@@ -135,12 +135,9 @@ impl KafkaConsumer {
         let mut offsets = TopicPartitionList::with_capacity(partitions.len());
         for partition in &partitions {
             let position = positions.iter().find(|position| position.partition == *partition);
-            let start = match position.map_or(Start::Earliest, |position| position.start) {
-                Start::Offset(offset) => offset_of(offset),
-                Start::Earliest => Offset::Beginning,
-            };
+            let start = position.map_or(Start::Earliest, |position| position.start);
             offsets
-                .add_partition_offset(&self.topic, number_of(*partition), start)
+                .add_partition_offset(&self.topic, number_of(*partition), place_of(start))
                 .map_err(|error| LogError::kafka("placing partitions", error))?;
         }
         let topic = self.topic.clone();
@@ -266,6 +263,13 @@ fn ends_reading(code: RDKafkaErrorCode) -> bool {
             | Code::AutoOffsetReset
             | Code::OffsetOutOfRange
     )
+}
+
+fn place_of(start: Start) -> Offset {
+    match start {
+        Start::Offset(offset) => offset_of(offset),
+        Start::Earliest => Offset::Beginning,
+    }
 }
 
 fn offset_of(offset: u64) -> Offset {
