@@ -2,7 +2,7 @@
 
 use metrics::counter;
 use service::{Component, Stop};
-use sql::database::PoolError;
+use sql::database::{Pool, PoolError};
 use tokio_postgres::error::SqlState;
 
 use crate::{DatabaseError, caps, meters};
@@ -11,6 +11,7 @@ use crate::{DatabaseError, caps, meters};
 /// the log has everything.
 pub(crate) async fn persistently<T>(
     what: &'static str,
+    pool: &Pool,
     database: &Component,
     stop: &Stop,
     mut operation: impl AsyncFnMut() -> Result<T, DatabaseError>,
@@ -26,6 +27,9 @@ pub(crate) async fn persistently<T>(
             Err(error) => return Err(error),
         };
         counter!(meters::RETRIES).increment(1);
+        if is_read_only(&error) {
+            pool.forget_idle(); // a new connection may lead to the primary
+        }
         if tried == caps::QUICK_TRIES {
             tracing::warn!(%error, what, "the database is away; trying on");
             database.not_ready(format!("{what}: {error}"));
@@ -53,22 +57,32 @@ pub(crate) fn is_passing(error: &DatabaseError) -> bool {
     }
 }
 
+/// Whether the server takes no writes: it was the primary before a failover, or is not yet. The connection stays as it is.
+fn is_read_only(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::Query(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION))
+}
+
 /// What the server said, by its code. An unknown internal error may be anything, so it is not repeated.
 fn is_passing_code(code: &SqlState, message: &str) -> bool {
     let conflict = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
     let ended = [SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, SqlState::QUERY_CANCELED];
     // 08: connection, 53: out of a resource, 57P: the server stops, starts or has crashed.
     let passing_classes = ["08", "53", "57P"];
-    let schema_changed = code.code() == "XX000" && {
-        let message = message.to_lowercase();
-        message.contains("schema version mismatch")
-            || message.contains("catalog version mismatch")
-            || (message.contains("catalog snapshot") && message.contains("invalidated"))
-    };
     conflict.contains(code)
         || ended.contains(code)
+        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
         || passing_classes.iter().any(|class| code.code().starts_with(class))
-        || schema_changed
+        || (*code == SqlState::INTERNAL_ERROR && is_passing_message(&message.to_lowercase()))
+}
+
+/// What YugabyteDB says without a code of its own, in lower case: that the schema has changed, or that its own servers did not reach
+/// each other, which it begins with the name of the failure.
+fn is_passing_message(message: &str) -> bool {
+    let unreached = ["timed out", "network error", "service unavailable", "remote error"];
+    message.contains("schema version mismatch")
+        || message.contains("catalog version mismatch")
+        || (message.contains("catalog snapshot") && message.contains("invalidated"))
+        || unreached.iter().any(|failure| message.starts_with(failure))
 }
 
 /// Whether the connection broke, or could not be made.
@@ -99,7 +113,14 @@ mod tests {
             ("53300", "too many clients", true),
             ("XX000", "schema version mismatch for table x: expected 5, got 4", true),
             ("XX000", "The catalog snapshot used for this transaction has been invalidated", true),
+            ("XX000", "Timed out: Perform RPC (request call id 7) to 10.0.0.2:9100 timed out after 120.000s", true),
+            ("XX000", "Network error: recvmsg error: Connection refused", true),
+            ("XX000", "SERVICE UNAVAILABLE: leader not ready to serve requests", true),
+            ("XX000", "remote error: tablet is being split", true),
             ("XX000", "something else", false),
+            ("XX000", "something else that timed out", false),
+            ("25006", "cannot execute UPDATE in a read-only transaction", true),
+            ("22003", "Timed out", false),
             ("42703", "column does not exist", false),
             ("25P02", "", false),
             ("22003", "bigint out of range", false),

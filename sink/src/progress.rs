@@ -81,7 +81,7 @@ pub(crate) struct FromProgress {
 
 impl Assignment for FromProgress {
     fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, Box<dyn std::error::Error + Send + Sync>> {
-        let reading = persistently("reading progress", &self.database, &self.stop, async || {
+        let reading = persistently("reading progress", &self.pool, &self.database, &self.stop, async || {
             read(&self.pool, &self.pipeline, partitions).await
         });
         let rows = self.runtime.block_on(reading)?.ok_or(SinkError::Stopped)?;

@@ -126,7 +126,7 @@ impl Sink {
     /// Waits until the tables can be read, before any partition comes: a sink in reserve has none, and is ready all the same.
     /// Refuses tables of another pipeline.
     fn reach_database(&self) -> Result<(), SinkError> {
-        let checking = persistently("reaching the database", &self.database, &self.stop, async || {
+        let checking = persistently("reaching the database", &self.pool, &self.database, &self.stop, async || {
             owner::check(&self.pool, &self.state.settings.pipeline).await
         });
         self.runtime.block_on(checking)?;
@@ -240,7 +240,7 @@ impl Sink {
         self.state.forget_gathered();
         let partitions: Vec<u32> = self.state.chains.keys().copied().collect();
         let pipeline = &self.state.settings.pipeline;
-        let reading = persistently("reading progress", &self.database, &self.stop, async || {
+        let reading = persistently("reading progress", &self.pool, &self.database, &self.stop, async || {
             progress::read(&self.pool, pipeline, &partitions).await
         });
         let Some(rows) = self.runtime.block_on(reading)? else {

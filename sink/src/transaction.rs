@@ -89,7 +89,7 @@ pub(crate) async fn write(
 ) -> Result<Option<Outcome>, DatabaseError> {
     // A COMMIT without an answer may be in the tables: the guard then says that somebody was here, and it may be we.
     let in_doubt = Cell::new(false);
-    let written = persistently("writing a batch", database, stop, async || {
+    let written = persistently("writing a batch", pool, database, stop, async || {
         let (committing, running) = (Cell::new(false), OnceCell::new());
         let Ok(tried) = timeout(patience, attempt(pool, pipeline, batch, &committing, &running)).await else {
             if let Some(running) = running.get() {

@@ -200,3 +200,21 @@ async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
     assert_eq!(outcome, Some(Outcome::Committed));
     assert!(bed.readiness.is_ready());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_is_left_for_one_that_does() {
+    let bed = Bed::new().await;
+    // A connection keeps what it began with, as one to a primary does that is none any more.
+    let are_read_only = async |answer: &str| {
+        let turn = "do $$ begin
+            execute format('alter database %I set default_transaction_read_only = ', current_database()) || 'ANSWER'; end $$";
+        bed.client.batch_execute(&turn.replace("ANSWER", answer)).await.unwrap();
+    };
+    bed.pool.forget_idle();
+    are_read_only("on").await;
+    drop(bed.pool.get().await.unwrap());
+    are_read_only("off").await;
+    let batch = batch(0, 3);
+    let outcome = tokio::time::timeout(PATIENCE, bed.write(&batch, PATIENCE)).await;
+    assert_eq!(outcome.unwrap().unwrap(), Some(Outcome::Committed));
+}

@@ -187,6 +187,11 @@ impl Pool {
         })
     }
 
+    /// Closes the connections that nobody has, so that the next are new.
+    pub fn forget_idle(&self) {
+        self.connections.retain(|_, _| false);
+    }
+
     /// Asks the server to end the statement that runs on a connection of this pool.
     pub async fn cancel(&self, running: &CancelToken) -> Result<(), tokio_postgres::Error> {
         running.cancel_query(self.tls.clone()).await
