@@ -24,7 +24,7 @@ pub(crate) struct LogFlags {
     /// small letters, digits, dots and underscores and an equals sign behind it: with those the next setting begins.
     #[arg(long = "kafka-setting", env = "WATCHBEAT_KAFKA_SETTINGS", value_name = "KEY=VALUE", value_parser = SettingsParser, hide_env_values = true)]
     kafka_settings: Vec<Settings>,
-    /// Begins the name of every topic: heartbeats, partials, late, dead_letters
+    /// Begins the name of every topic (heartbeats, partials, late, dead_letters) and consumer group
     #[arg(long, env = "WATCHBEAT_TOPIC_PREFIX", default_value = "")]
     pub(crate) topic_prefix: String,
 }
@@ -42,13 +42,15 @@ impl LogFlags {
     }
 }
 
-/// The names of the topics.
+/// The names of the topics, and of the consumer groups that read them.
 #[derive(Debug, Clone)]
 pub(crate) struct Topics {
     pub(crate) heartbeats: String,
     pub(crate) partials: String,
     pub(crate) late: String,
     pub(crate) dead_letters: String,
+    pub(crate) process_group: String,
+    pub(crate) sink_group: String,
 }
 
 /// The pipeline unless told.
@@ -67,6 +69,9 @@ impl Topics {
             partials: own("partials"),
             late: own("late"),
             dead_letters: name("dead_letters"),
+            // Of the prefix too: members of one group that read different topics rebalance each other for nothing.
+            process_group: name(&format!("watchbeat-{pipeline}-process")),
+            sink_group: name(&format!("watchbeat-{pipeline}-sink")),
         }
     }
 
@@ -202,7 +207,7 @@ impl PipelineFlags {
             heartbeats_topic: topics.heartbeats.clone(),
             partials_topic: topics.partials.clone(),
             late_topic: topics.late.clone(),
-            group: format!("watchbeat-{}-process", self.pipeline),
+            group: topics.process_group.clone(),
             pipeline: self.pipeline.clone(),
             parameters,
             epoch_ms: processor::EPOCH_MS,
@@ -263,6 +268,19 @@ mod tests {
         let error = old.create(&log, 4, 1).await.unwrap_err().to_string();
         assert!(error.contains("topic old-late has 1 partitions, not 4"), "{error}");
         Topics { late: fresh.late, ..old }.create(&log, 4, 1).await.unwrap();
+    }
+
+    #[test]
+    fn a_prefix_and_a_pipeline_tell_topics_and_groups_apart() {
+        let names = |prefix, pipeline| {
+            let Topics { heartbeats, partials, process_group, sink_group, .. } = Topics::new(prefix, pipeline);
+            [heartbeats, partials, process_group, sink_group]
+        };
+        let main = ["heartbeats", "partials", "watchbeat-main-process", "watchbeat-main-sink"];
+        assert_eq!(names("", MAIN_PIPELINE), main);
+        assert_eq!(names("test-", MAIN_PIPELINE), main.map(|name| format!("test-{name}")));
+        let other = ["heartbeats", "partials_new", "watchbeat-new-process", "watchbeat-new-sink"];
+        assert_eq!(names("test-", "new"), other.map(|name| format!("test-{name}")));
     }
 
     #[test]

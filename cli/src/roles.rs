@@ -199,7 +199,7 @@ pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
 pub(crate) fn sink_settings(topics: &crate::flags::Topics, pipeline: &str, flush: &FlushFlags) -> sink::Settings {
     sink::Settings {
         partials_topic: topics.partials.clone(),
-        group: format!("watchbeat-{pipeline}-sink"),
+        group: topics.sink_group.clone(),
         pipeline: pipeline.to_owned(),
         flush_ms: flush.flush_ms,
         flush_rows: flush.flush_rows,
