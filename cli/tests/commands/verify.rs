@@ -45,3 +45,23 @@ async fn without_an_answer_of_the_database_it_is_not_known() {
     assert_eq!(ended.status(), 3, "{}", ended.errors());
     assert!(ended.errors().contains("cannot read the authorities of the database in /no/ca.pem"), "{}", ended.errors());
 }
+
+#[tokio::test]
+async fn a_database_that_takes_the_connection_and_says_nothing_is_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the kernel takes connections for it
+    let url = format!("postgres://u:s3cret@{}/none", silent.local_addr().unwrap());
+    let started = std::time::Instant::now();
+    let (nobody, _) = database().await;
+    let ended = watchbeat(&nobody, &["verify", "--database-url", &url, "--timeout-ms", "100"]);
+    assert!(started.elapsed() < std::time::Duration::from_secs(30));
+    assert_eq!((ended.status(), ended.answer()), (3, String::new()));
+    assert_eq!(ended.errors(), "watchbeat: the database did not answer within 100 ms\n");
+    // Nor one that is busy.
+    let (locked, client) = database().await;
+    client.batch_execute("begin; lock table watchbeat.ledger_minutes").await.unwrap();
+    let ended = watchbeat(&locked, &["verify", "--timeout-ms", "1000"]);
+    assert_eq!(
+        (ended.status(), ended.errors()),
+        (3, "watchbeat: the database did not answer within 1000 ms\n".to_owned())
+    );
+}
