@@ -94,6 +94,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Role::Verify(flags) => Ok(verify::run(flags).await),
         }
     });
-    runtime.shutdown_timeout(STRAGGLERS);
+    if ended.is_ok() {
+        runtime.shutdown_timeout(STRAGGLERS);
+    } else {
+        // What was given up may still wait for a timer on a thread of its own, and would panic without the runtime: it ends with the process.
+        std::mem::forget(runtime);
+    }
     ended
 }

@@ -95,8 +95,14 @@ impl Fleet {
 
     /// A sink.
     pub(crate) fn sink(&mut self) -> Process {
+        self.sink_with(&[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn sink_with(&mut self, flags: &[&str]) -> Process {
         let url = self.database.url().to_owned();
-        self.role("sink", &["--database-url", &url, "--flush-ms", "200", "--pipeline", self.pipeline])
+        let arguments = ["--database-url", &url, "--flush-ms", "200", "--pipeline", self.pipeline];
+        self.role("sink", &[&arguments[..], flags].concat())
     }
 
     fn snapshots(&self) -> PathBuf {

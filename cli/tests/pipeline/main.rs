@@ -7,6 +7,7 @@
 mod crashes;
 mod database;
 mod dev;
+mod drain;
 mod exactness;
 mod fleet;
 mod load;
