@@ -193,9 +193,9 @@ fn tenths(figure: f64) -> f64 {
 pub(crate) fn run(flags: &CapacityFlags) -> anyhow::Result<ExitCode> {
     let plan = flags.plan();
     if flags.json {
-        output::line(plan.json())?
+        output::line(plan.json())?;
     } else {
-        output::line(plan.table())?
+        output::line(plan.table())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,12 +5,14 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-/// Writes one line. Who closed standard output, as `head` does, has read enough: that is no error.
-pub(crate) fn line(text: impl Display) -> Result<()> {
+/// Writes one line. Who closed standard output, as `head` does, has read enough: that is no error. False: so it is, and more lines are
+/// for nobody.
+pub(crate) fn line(text: impl Display) -> Result<bool> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{text}").and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 

@@ -4,9 +4,11 @@ use crate::flags::AuthorityFlags;
 use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
+use futures::TryStreamExt;
 use sink::upsert::quoted;
 use sql::partial::{Kind, Role};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -34,26 +36,28 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
     let query = flags.query.context("there is no query")?;
     let mut client = flags.authority.database(&url)?.connect().await.context("cannot reach the database")?;
     client.batch_execute("set search_path = watchbeat, public").await?;
-    for message in read(&mut client, &query).await? {
-        match message {
-            SimpleQueryMessage::RowDescription(columns) => {
-                output::line(columns.iter().map(|column| column.name()).collect::<Vec<_>>().join("\t"))?;
-            }
-            SimpleQueryMessage::Row(row) => {
-                output::line((0..row.len()).map(|index| row.get(index).unwrap_or("")).collect::<Vec<_>>().join("\t"))?;
-            }
-            _ => {}
-        }
-    }
+    print(&mut client, &query).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs one statement in a transaction that can only read: several could end it and begin another.
-async fn read(client: &mut Client, query: &str) -> Result<Vec<SimpleQueryMessage>> {
+/// Runs one statement in a transaction that can only read: several could end it and begin another. Rows are printed as they come, so
+/// that a whole table needs no memory.
+async fn print(client: &mut Client, query: &str) -> Result<()> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     // Only one statement can be prepared; what is executed as prepared does not come as text, whatever its type is.
     transaction.prepare(query).await?;
-    Ok(transaction.simple_query(query).await?)
+    let mut answer = pin!(transaction.client().simple_query_raw(query).await?);
+    while let Some(message) = answer.try_next().await? {
+        let fields: Vec<_> = match &message {
+            SimpleQueryMessage::RowDescription(columns) => columns.iter().map(|column| column.name()).collect(),
+            SimpleQueryMessage::Row(row) => (0..row.len()).map(|index| row.get(index).unwrap_or("")).collect(),
+            _ => continue,
+        };
+        if !output::line(fields.join("\t"))? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The statement that makes the table of a view.
