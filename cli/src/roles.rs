@@ -176,7 +176,10 @@ pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
 pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics(&flags.pipeline.pipeline));
     let settings = flags.pipeline.processor(&topics)?;
-    let store = processor::snapshot_store(&flags.snapshots, std::env::vars())?;
+    // Not `vars`, which panics at a variable that is no UTF-8, whosever it is.
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let store = processor::snapshot_store(&flags.snapshots, variables)?;
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
         tasks.spawn_thread("processor", move || processor::run(&log, store, settings, runtime, &readiness, &stop));
