@@ -5,8 +5,8 @@ use crate::output;
 use anyhow::{Context, Result};
 use clap::Args;
 use futures::TryStreamExt;
-use sink::upsert::quoted;
-use sql::partial::{Kind, Role};
+use sql::column::{quoted, sql_type};
+use sql::partial::Role;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -69,14 +69,8 @@ async fn table_of(file: &PathBuf) -> Result<String> {
     let stored = view.columns.iter().filter(|column| column.role != Role::Op);
     let mut lines: Vec<_> = stored
         .map(|column| {
-            let sql_type = match column.kind {
-                Kind::Integer => "bigint",
-                Kind::Timestamp => "timestamptz",
-                Kind::Text => "text",
-                Kind::Boolean => "boolean",
-            };
             let not_null = if column.role == Role::Key { " not null" } else { "" };
-            format!("    {} {sql_type}{not_null}", quoted(&column.name))
+            format!("    {} {}{not_null}", quoted(&column.name), sql_type(column.kind))
         })
         .collect();
     let keys: Vec<_> =

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
 use playback::texts::{TextCode, Texts};
+use sql::column::{quoted, sql_type};
 use sql::partial::{Kind, Role};
 use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
@@ -88,22 +89,8 @@ fn set(column: &MergedColumn) -> String {
     }
 }
 
-/// A column's name in quotes, for names such as `to` that are words of SQL.
-#[must_use]
-pub fn quoted(name: &str) -> String {
-    format!("\"{name}\"")
-}
-
 fn arrays<'a>(columns: impl Iterator<Item = &'a MergedColumn>) -> String {
-    let array = |(index, column): (usize, &MergedColumn)| {
-        let kind = match column.kind {
-            Kind::Integer => "bigint",
-            Kind::Timestamp => "timestamptz",
-            Kind::Text => "text",
-            Kind::Boolean => "boolean",
-        };
-        format!("${}::{kind}[]", index + 1)
-    };
+    let array = |(index, column): (usize, &MergedColumn)| format!("${}::{}[]", index + 1, sql_type(column.kind));
     join(columns.enumerate().map(array), ", ")
 }
 

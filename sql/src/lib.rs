@@ -2,6 +2,7 @@
 //! changes are is decided by the views, and written by the sink.
 pub mod caps;
 pub mod codec;
+pub mod column;
 pub mod database;
 pub mod ledger;
 pub mod migrate;
