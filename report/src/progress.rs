@@ -15,6 +15,8 @@ pub(crate) struct CompleteTo {
     clock: Option<i64>,
     /// Records of each partition that are in.
     next_offsets: BTreeMap<i64, i64>,
+    /// Partitions of which none is: the clock says nothing of what is on them.
+    empty_partitions: u32,
 }
 
 /// The rows of a query whose last parameter is how many it may give. More than an answer takes are refused with the way out:
@@ -33,7 +35,8 @@ pub(crate) async fn rows(
     Ok(rows)
 }
 
-/// Per pipeline, the least clock and all offsets. A partition without records holds nothing back.
+/// Per pipeline, the least clock and all offsets. A partition without records holds nothing back, or the clock would stand still for one
+/// to which nobody writes; it is counted instead.
 pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<String, CompleteTo>, ReportError> {
     let mut pipelines = BTreeMap::new();
     for row in snapshot.query(sql::queries::PROGRESS, &[]).await? {
@@ -41,6 +44,8 @@ pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<S
         let pipeline: &mut CompleteTo = pipelines.entry(row.get(0)).or_default();
         if next_offset > 0 {
             pipeline.clock = Some(pipeline.clock.map_or(clock, |least| least.min(clock)));
+        } else {
+            pipeline.empty_partitions += 1;
         }
         pipeline.next_offsets.insert(row.get(1), next_offset);
     }

@@ -30,7 +30,7 @@ const ROWS: &str = "
         ('default', 'v', '2026-01-01 10:59Z', 50, 2), ('default', 'v', '2026-01-01 11:00Z', 60, 3);
     insert into watchbeat.video_retention values
         ('default', 'v', '2026-01-01Z', 0, 70), ('default', 'v', '2026-01-02Z', 0, 7), ('default', 'v', '2026-01-02Z', 1, 5);
-    insert into watchbeat.progress (pipeline, partition, next_offset, clock) values ('default', 0, 10, 500), ('default', 1, 20, 400);
+    insert into watchbeat.progress (pipeline, partition, next_offset, clock) values ('default', 0, 10, 500), ('default', 1, 20, 400), ('default', 2, 0, 0);
 ";
 
 struct World {
@@ -85,7 +85,7 @@ impl World {
 }
 
 fn complete_to() -> Value {
-    json!({ "default": { "clock": 400, "next_offsets": { "0": 10, "1": 20 } } })
+    json!({ "default": { "clock": 400, "next_offsets": { "0": 10, "1": 20, "2": 0 }, "empty_partitions": 1 } })
 }
 
 #[tokio::test]
