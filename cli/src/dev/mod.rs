@@ -1,6 +1,7 @@
 //! `watchbeat dev`: all roles in one process, on an embedded log and a private PostgreSQL in one directory.
 
 mod postgres;
+mod programs;
 
 use crate::flags::{AuthorityFlags, PipelineFlags, Topics};
 use crate::output;

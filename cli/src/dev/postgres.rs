@@ -1,12 +1,13 @@
 //! A private PostgreSQL cluster in the data directory, run from binaries that are on the machine. It listens on the
 //! loopback interface only, asks for a random password, and ends with the process that started it, however that ends.
 
+use super::programs;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ impl Postgres {
     ///
     /// Call it on the main thread: the kernel ends the server when the thread that started it ends.
     pub(crate) async fn start(dir: &Path) -> Result<Postgres> {
-        let binaries = find_binaries()?;
+        let binaries = programs::find(&dir.join("cluster"))?;
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let dir = dir.canonicalize().with_context(|| format!("cannot open {}", dir.display()))?;
         let account = Account::of_server()?;
@@ -111,28 +112,6 @@ impl Account {
         command.arg("--").arg(program).env("LC_ALL", "C").stdin(Stdio::null());
         command
     }
-}
-
-/// The folder of PostgreSQL's programs: on the path, or where distributions put them; the newest version.
-fn find_binaries() -> Result<PathBuf> {
-    let on_path =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let mut versions: Vec<_> = ["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt"]
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten()
-        .filter_map(|entry| entry.ok().map(|entry| entry.path().join("bin")))
-        .collect();
-    versions.sort();
-    let found = on_path
-        .into_iter()
-        .chain(versions.into_iter().rev())
-        .find(|folder| ["postgres", "initdb"].iter().all(|program| folder.join(program).is_file()));
-    found.context(
-        "PostgreSQL's programs (postgres, initdb) are not on this machine. Install them (Debian: apt-get install postgresql; \
-         Fedora: dnf install postgresql-server; macOS: brew install postgresql), put their folder on PATH, or name a running \
-         database with --database-url",
-    )
 }
 
 /// The cluster's password, made once and kept for the owner alone.

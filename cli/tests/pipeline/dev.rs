@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -117,4 +118,18 @@ fn any_process_names(dir: &Path) -> bool {
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         command.windows(needle.len()).any(|window| window == needle)
     })
+}
+
+#[test]
+fn a_data_directory_of_another_postgresql_is_refused_by_name() {
+    let dir = TempDir::new().unwrap();
+    let cluster = dir.path().join("data/postgres/cluster");
+    std::fs::create_dir_all(&cluster).unwrap();
+    std::fs::write(cluster.join("PG_VERSION"), "9.1\n").unwrap();
+    let mut dev = Command::new(env!("CARGO_BIN_EXE_watchbeat"));
+    dev.args(["dev", "--data-dir", dir.path().join("data").to_str().unwrap()]);
+    let ended = dev.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("the data directory is of PostgreSQL 9.1, whose programs are not on this machine"), "{said}");
 }
