@@ -1,4 +1,4 @@
-//! What commands do when nobody takes their answer.
+//! What commands do when nobody takes their answer, or their environment has what is not theirs.
 #![allow(clippy::unwrap_used)]
 
 use std::ffi::OsStr;
