@@ -71,7 +71,7 @@ struct RunFlags {
     /// How many times faster than real time they live
     #[arg(long, default_value_t = 1)]
     speedup: u32,
-    /// Requests a second, whatever the viewers' beats make; else the profile's, if it has one
+    /// Requests a second of this process, whatever the viewers' beats make; else its part of the profile's, if it has one
     #[arg(long, conflicts_with = "speedup")]
     rate: Option<u32>,
     /// Reports that a device gathers for one request; else the profile's, or 1
@@ -147,8 +147,7 @@ pub(crate) async fn run(flags: LoadFlags) -> anyhow::Result<ExitCode> {
 
 async fn load(flags: RunFlags) -> anyhow::Result<ExitCode> {
     let profile = flags.crowd.profile()?;
-    // A speed-up asks for the viewers' own pace.
-    let rate = flags.rate.or(if flags.speedup == 1 { profile.rate } else { None });
+    let rate = flags.rate(&profile);
     let database = flags.database_url.map(|url| flags.authority.database(&url)).transpose()?;
     let settings = loadgen::Settings {
         key: flags.key,
@@ -204,6 +203,15 @@ async fn fill(flags: FillFlags) -> anyhow::Result<ExitCode> {
     print(&filled, filled.complete)
 }
 
+impl RunFlags {
+    /// Requests a second of this process: its own, or its share of the profile's, which is what all parts come to together.
+    fn rate(&self, profile: &Profile) -> Option<u32> {
+        // A speed-up asks for the viewers' own pace.
+        let whole = if self.speedup == 1 { profile.rate } else { None };
+        self.rate.or(whole.map(|whole| self.crowd.part.share(whole)))
+    }
+}
+
 impl CrowdFlags {
     fn profile(&self) -> anyhow::Result<Profile> {
         let Some(path) = &self.profile else { return Ok(Profile::default()) };
@@ -234,4 +242,28 @@ fn stop() -> Stop {
 fn print(outcome: &impl std::fmt::Display, passed: bool) -> anyhow::Result<ExitCode> {
     output::line(outcome)?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunFlags;
+    use clap::{Args, Command, FromArgMatches};
+
+    fn rate(line: &str) -> Option<u32> {
+        let command = RunFlags::augment_args(Command::new("loadgen").no_binary_name(true));
+        let flags =
+            RunFlags::from_arg_matches(&command.try_get_matches_from(line.split_whitespace()).unwrap()).unwrap();
+        flags.rate(&flags.crowd.profile().unwrap())
+    }
+
+    #[test]
+    fn the_rate_of_a_profile_is_divided_among_the_parts_and_ones_own_is_not() {
+        assert_eq!(rate("--profile peak-100k"), Some(100_000));
+        assert_eq!(rate("--profile peak-100k --part 2/4"), Some(25_000));
+        let parts = ["1/3", "2/3", "3/3"].map(|part| rate(&format!("--profile peak-100k --part {part}")));
+        assert_eq!(parts, [Some(33_334), Some(33_333), Some(33_333)]);
+        assert_eq!(rate("--profile peak-100k --part 2/4 --rate 5000"), Some(5_000));
+        assert_eq!(rate("--profile peak-100k --part 2/4 --speedup 2"), None);
+        assert_eq!(rate("--profile day --part 2/4"), None);
+    }
 }

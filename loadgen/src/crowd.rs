@@ -20,6 +20,12 @@ impl Part {
     /// All viewers.
     pub const WHOLE: Part = Part { number: 1, of: 1 };
 
+    /// Its share of what all parts come to together.
+    pub fn share(self, whole: u32) -> u32 {
+        let of = self.of.max(1); // a part of nothing is refused when the run begins
+        whole / of + u32::from(self.number <= whole % of)
+    }
+
     fn has(self, account: u32) -> bool {
         account % self.of == self.number - 1
     }
