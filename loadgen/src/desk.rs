@@ -44,6 +44,8 @@ pub(crate) struct Desk {
     #[allow(clippy::vec_box)]
     blank: Vec<Box<Ticket>>,
     stopping: bool,
+    /// Something answered, be it that it is too busy.
+    is_answered: bool,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +74,7 @@ impl Desk {
             retries: BTreeMap::new(),
             blank: Vec::new(),
             stopping: false,
+            is_answered: false,
         }
     }
 
@@ -85,7 +88,7 @@ impl Desk {
         let ticket = match self.copies.pop_front() {
             Some(copy) => copy,
             None => match self.retries.first_entry() {
-                Some(first) if first.key().0 <= now || self.stopping => first.remove(),
+                Some(first) if first.key().0 <= now => first.remove(),
                 _ => self.new_request(now)?,
             },
         };
@@ -135,9 +138,20 @@ impl Desk {
         self.under_way == 0 && self.next_time().is_none()
     }
 
-    /// No new requests; those that are under way are not tried for much longer.
+    /// Whether the time is over, and whoever should have answered never did: tries after that are for a gateway that was there.
+    pub(crate) fn is_in_vain(&self, now: Duration) -> bool {
+        now > self.until && !self.is_answered && self.tally.retries > 0
+    }
+
+    /// No new requests; those that are under way are not tried for much longer, nor again if they were often enough.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
+        let tally = &mut self.tally;
+        self.retries.retain(|_, ticket| {
+            let goes_on = ticket.tries < MAX_TRIES_STOPPING;
+            tally.undelivered += if goes_on { 0 } else { ticket.sent.reports.len() as u64 };
+            goes_on
+        });
     }
 
     /// Appends the body of a request, as of now.
@@ -158,6 +172,7 @@ impl Desk {
         answer: &[u8],
         now: Duration,
     ) -> Result<(), LoadError> {
+        self.is_answered = true;
         match status {
             202 => self.taken(ticket, answer, now),
             429 | 503 => {
@@ -187,7 +202,7 @@ impl Desk {
             self.crowd.taken_again(&ticket.sent);
         } else if ticket.sent.way.again && !self.stopping {
             ticket.sent.alter();
-            (ticket.again, ticket.tries, ticket.due) = (true, 0, now);
+            (ticket.again, ticket.tries, ticket.due, ticket.backoff) = (true, 0, now, FIRST_BACKOFF);
             self.copies.push_back(ticket);
             return Ok(());
         }

@@ -48,11 +48,13 @@ pub(crate) fn drive(
             next_look = now + NAP;
             driver.give_up_overdue(desk, now)?;
             progress.show(now, &mut desk.tally);
-            if stop.is_requested() {
+            if stop.is_requested() || desk.is_in_vain(now) {
                 desk.stop();
             }
         }
-        while !driver.idle.is_empty()
+        // A refused connection gives its lane back at once: while retries are due all the time, this would never end.
+        while now < next_look
+            && !driver.idle.is_empty()
             && let Some(ticket) = desk.next(now)
         {
             driver.send(desk, ticket, now)?;

@@ -68,11 +68,13 @@ impl Driver<'_> {
             if now >= next_look {
                 next_look = now + NAP;
                 progress.show(now, &mut self.desk.tally);
-                if stop.is_requested() {
+                if stop.is_requested() || self.desk.is_in_vain(now) {
                     self.desk.stop();
                 }
             }
-            while self.free > 0
+            // A refused connection leaves as many free: while retries are due all the time, this would never end.
+            while self.desk.now() < next_look
+                && self.free > 0
                 && let Some(ticket) = self.desk.next(self.desk.now())
             {
                 self.send(ticket).await?;
