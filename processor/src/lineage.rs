@@ -1,7 +1,7 @@
 //! What can be proven of a view's plan without running it: where a column comes from, that it is never null, and that the
 //! rows are a function of the epoch alone. What cannot be proven is taken for false.
 
-use crate::plan::ViewError;
+use crate::plan::{ViewError, unmergeable};
 use crate::relations::{ORDINAL, Relation};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue};
@@ -70,7 +70,7 @@ fn refusal(expression: &Expr, input: Option<&LogicalPlan>, is_passed_on: bool) -
             Expr::ScalarVariable(..) | Expr::Placeholder(_) | Expr::OuterReferenceColumn(..) => {
                 Some(format!("a view cannot use {part}: it is no function of the facts"))
             }
-            _ => failing(part, input).map(str::to_owned),
+            _ => failing(part).map(str::to_owned),
         };
         if let (None, Expr::AggregateFunction(call)) = (&refused, part) {
             // All but the order, which is the one place for the ordinal.
@@ -85,22 +85,42 @@ fn refusal(expression: &Expr, input: Option<&LogicalPlan>, is_passed_on: bool) -
 }
 
 /// Why a row of the facts could stop the pipeline at this part of an expression: for good, since the log keeps the row.
-fn failing(part: &Expr, input: Option<&LogicalPlan>) -> Option<&'static str> {
+fn failing(part: &Expr) -> Option<&'static str> {
     match part {
         Expr::BinaryExpr(BinaryExpr { op: Operator::Divide | Operator::Modulo, right, .. })
             if !is_never_zero(right) =>
         {
             Some("a view can divide by a number or by nullif(…, 0) only: a zero would stop its pipeline")
         }
-        Expr::Cast(cast) if !matches!(*cast.expr, Expr::Literal(..)) && !cast.field.data_type().is_string() => {
-            let of_text = input
-                .is_none_or(|input| cast.expr.get_type(input.schema()).map_or(true, |data_type| data_type.is_string()));
-            of_text.then_some(
-                "a view cannot cast a text: one that is no such value would stop its pipeline, write try_cast",
-            )
-        }
         _ => None,
     }
+}
+
+/// Refuses casts of texts in a plan that is ready to run. The query's own plan does not have them all: a text that is compared
+/// with a number, or given to a function of numbers, is cast without a word of it.
+pub(crate) fn check_casts(plan: &LogicalPlan) -> Result<(), ViewError> {
+    let is_found = plan.exists(|node| {
+        let input = node.inputs().first().copied();
+        let mut is_found = false;
+        node.apply_expressions(|expression| {
+            is_found = expression.exists(|part| Ok(casts_text(part, input)))?;
+            Ok(if is_found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(is_found)
+    });
+    if is_found? {
+        return unmergeable(
+            "a view cannot cast a text, nor use it as a number or time: one that is no such value would stop its pipeline, \
+             write try_cast",
+        );
+    }
+    Ok(())
+}
+
+fn casts_text(part: &Expr, input: Option<&LogicalPlan>) -> bool {
+    let Expr::Cast(cast) = part else { return false };
+    let is_text = |input: &LogicalPlan| cast.expr.get_type(input.schema()).map_or(true, |kind| kind.is_string());
+    !matches!(*cast.expr, Expr::Literal(..)) && !cast.field.data_type().is_string() && input.is_none_or(is_text)
 }
 
 /// Whether this divisor is a number other than zero, or null instead.

@@ -3,6 +3,7 @@
 use crate::caps;
 use crate::coded::{Source, coded};
 use crate::columns::Run;
+use crate::lineage::check_casts;
 use crate::partials::empty_table;
 use crate::plan::{TableColumn, ViewError, relations_read, table_columns};
 use crate::relations::{RELATIONS, Relation};
@@ -125,6 +126,7 @@ impl View {
         // What the sink would not take is refused here, before it is on the topic.
         codec::check_table(&empty_table(&name, &columns))
             .map_err(|fault| ViewError::Unmergeable(format!("its table {fault}")))?;
+        check_casts(&context.state().optimize(&plan)?)?;
         let coded = coded(&plan, relation)?;
         let plan = context.state().create_physical_plan(&coded.plan).await?;
         let (sources, last_row) = (coded.sources, coded.last_row);

@@ -256,6 +256,11 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
         ("select site, sum(gross_ms / nullif(wall_ms, 1)) as a from sessions group by site", "nullif(…, 0)"),
         ("select site, cast(video_id as bigint) as v, count(*) as n from sessions group by site, v", "try_cast"),
         ("select site, sum(wall_ms) as a from sessions where video_id::bigint > 7 group by site", "try_cast"),
+        ("select site, sum(wall_ms) as a from sessions where user_id > 1000 group by site", "try_cast"),
+        ("select site, sum(wall_ms) as a from sessions where user_id in (1000, 1001) group by site", "try_cast"),
+        ("select site, bool_or(user_id between 1000 and 1001) as a from sessions group by site", "try_cast"),
+        ("select site, sum(arrow_cast(video_id, 'Int64')) as a from sessions group by site", "try_cast"),
+        ("select site, date_trunc('hour', video_id) as h, count(*) as n from sessions group by site, h", "try_cast"),
         ("select site, sum(ordinal) as a from sessions group by site", "others in every run"),
         ("select site, sum(wall_ms) as a from sessions where epoch < 3 group by site", "others in every run"),
         (
@@ -291,6 +296,13 @@ async fn keys_that_are_never_null_and_divisors_that_are_never_zero_are_taken_whe
          group by site, d",
         "select site, coalesce(try_cast(video_id as bigint), 0) as v, sum(gross_ms / nullif(wall_ms, 0)) as a from sessions \
          group by site, v",
+        "select site, sum(gross_ms) as a from sessions where try_cast(user_id as bigint) > 1000 group by site",
+        "select site, coalesce(split_part(video_id, '-', 2), '') as part, sum(wall_ms) as a from plays \
+         where minute > '2025-11-21' group by site, part",
+        "select site, date_trunc('month', to_timestamp_millis(least(event_time, 9223372036854))) as m, count(*) as n \
+         from sessions group by site, m",
+        "select site, date_trunc('week', least(minute, to_timestamp_millis(9223372036854))) as w, sum(wall_ms) as a \
+         from plays group by site, w",
         "select site, gross_ms / -60000 as m, sum(wall_ms % 2) as a from sessions group by site, m",
         "select s.site, u, last_value(device order by o) as a \
          from (select site, user_id as u, device, ordinal as o from sessions) as s group by s.site, u",
