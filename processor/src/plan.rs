@@ -32,6 +32,11 @@ pub enum ViewError {
     /// It is understood, and would not merge.
     #[error("{0}")]
     Unmergeable(String),
+    /// It would merge, if it did not fail on rows that may come.
+    #[error(
+        "tried with odd texts and extreme numbers and times it fails, and such a row would stop its pipeline for good: {0}"
+    )]
+    Failing(DataFusionError),
 }
 
 pub(crate) fn unmergeable<T>(message: impl Into<String>) -> Result<T, ViewError> {

@@ -1,5 +1,7 @@
 //! The continuous views: SQL planned once, then run over the facts of many epochs at a time.
 
+mod trial;
+
 use crate::caps;
 use crate::coded::{Source, coded};
 use crate::columns::Run;
@@ -120,7 +122,8 @@ impl Views {
 impl View {
     async fn plan(context: &SessionContext, text: &str) -> Result<View, ViewError> {
         let (name, query) = parse(text)?;
-        let plan = context.state().statement_to_plan(ParsedStatement::Statement(Box::new(query.clone()))).await?;
+        let statement = ParsedStatement::Statement(Box::new(query.clone()));
+        let plan = context.state().statement_to_plan(statement.clone()).await?;
         let (index, relation) = relation_of(&plan)?;
         let columns = table_columns(&plan, relation)?;
         // What the sink would not take is refused here, before it is on the topic.
@@ -128,6 +131,7 @@ impl View {
             .map_err(|fault| ViewError::Unmergeable(format!("its table {fault}")))?;
         check_casts(&context.state().optimize(&plan)?)?;
         let coded = coded(&plan, relation)?;
+        trial::try_out(statement, &plan, relation).await?;
         let plan = context.state().create_physical_plan(&coded.plan).await?;
         let (sources, last_row) = (coded.sources, coded.last_row);
         Ok(View { name, columns, query: query.to_string(), relation: index, plan, sources, last_row })

@@ -261,6 +261,25 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
         ("select site, bool_or(user_id between 1000 and 1001) as a from sessions group by site", "try_cast"),
         ("select site, sum(arrow_cast(video_id, 'Int64')) as a from sessions group by site", "try_cast"),
         ("select site, date_trunc('hour', video_id) as h, count(*) as n from sessions group by site, h", "try_cast"),
+        (
+            "select site, date_trunc('hour', to_timestamp(event_time)) as h, count(*) as n from sessions group by site, h",
+            "for good",
+        ),
+        (
+            "select site, date_trunc('month', to_timestamp_millis(event_time)) as m, count(*) as n from sessions \
+             group by site, m",
+            "for good",
+        ),
+        ("select site, to_timestamp(user_id) as t, count(*) as n from sessions group by site, t", "for good"),
+        ("select site, count(to_timestamp(user_id)) as n from sessions where device = 'tv' group by site", "for good"),
+        ("select site, sum(cast(event_time as int)) as a from sessions group by site", "for good"),
+        ("select site, count(split_part(video_id, '-', heartbeats)) as n from sessions group by site", "for good"),
+        (
+            "select site, count(split_part(video_id, '-', wall_ms)) as n from sessions where wall_ms >= 0 group by site",
+            "for good",
+        ),
+        ("select site, count(chr(gross_ms)) as n from sessions where wall_ms > 0 group by site", "for good"),
+        ("select site, count(regexp_like('a', device)) as n from sessions group by site", "for good"),
         ("select site, sum(ordinal) as a from sessions group by site", "others in every run"),
         ("select site, sum(wall_ms) as a from sessions where epoch < 3 group by site", "others in every run"),
         (
