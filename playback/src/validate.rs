@@ -24,11 +24,12 @@ const DURATION_MS: RangeInclusive<i64> = 1_000..=172_800_000;
 const QUARTILE: RangeInclusive<i64> = 0..=4;
 const VIEWABLE_MS: RangeInclusive<i64> = 0..=600_000;
 /// How old a corrected event time may be, and how long a device may hold a report back.
-const OLDEST_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+pub const OLDEST_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// How far a device's clock may be ahead.
-const AHEAD_MS: i64 = 5 * 60 * 1_000;
-/// Times that a gateway's clock may show: so far from 1970 that no time computed from one is before it, up to the year 9999.
-const RECEIVED_AT: RangeInclusive<i64> = 864_000_000..=253_402_300_799_999;
+pub const AHEAD_MS: i64 = 5 * 60 * 1_000;
+/// Times that a gateway's clock may show: so far from 1970 that no time computed from one is before it, and to the end of 2261, since in
+/// nanoseconds, as SQL computes, time ends in 2262.
+pub const RECEIVED_AT: RangeInclusive<i64> = 864_000_000..=9_214_646_399_999;
 const STATE: RangeInclusive<i32> = State::Playing as i32..=State::Error as i32;
 
 /// A report whose fields have the right types and nothing more; `None` is absent.

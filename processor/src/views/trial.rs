@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
+use playback::validate::{AHEAD_MS, OLDEST_MS, RECEIVED_AT};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ const TEXTS: [&str; 7] = ["", "a", "-", "0", "-7", "(", "ü"];
 
 /// The ends of what `playback/src/validate.rs` lets through: the times of a report; where it is in a title, and how long an
 /// interval is; what that is at the slowest speed.
-const EARLIEST_MS: i64 = 864_000_000 - 7 * 86_400_000;
-const LATEST_MS: i64 = 253_402_300_799_999 + 300_000;
+const EARLIEST_MS: i64 = *RECEIVED_AT.start() - OLDEST_MS;
+const LATEST_MS: i64 = *RECEIVED_AT.end() + AHEAD_MS;
 const POSITION_MS: i64 = 172_800_000;
 const INTERVAL_MS: i64 = 120_000;
 const PLAYED_MS: i64 = INTERVAL_MS * 1_000 / 62;
