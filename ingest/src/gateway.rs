@@ -145,9 +145,9 @@ impl Gateway {
         if let Some(sample) = sample {
             sample.body_bytes.set(raw.len());
         }
-        // What it is without its compression has no room of its own: a worker has one such body at a time.
-        // What cannot be read was work all the same. Whether something is left of the rate the next request is told.
+        // What cannot be read was work all the same, and is refused already, whether something is left of the rate or not.
         let spoiled = |_: &Problem| grant.take(1, clock::now_ms()).unwrap_or_default();
+        // What it is without its compression has no room of its own: a worker has one such body at a time.
         let bytes = form.decompress(raw).inspect_err(spoiled)?;
         let (reports, user_id) = match format {
             None => (form.reports(&bytes), user_id),

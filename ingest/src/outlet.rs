@@ -62,7 +62,7 @@ pub(crate) struct Outlet {
     spool_trouble: Trouble,
 }
 
-/// Why the last append failed, if it did: an outage is logged once and not once per batch.
+/// Why the last append failed, if it did.
 #[derive(Default)]
 struct Trouble {
     is_there: AtomicBool,
@@ -70,12 +70,10 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// An append failed.
-    fn told(&self, what: &str, reason: String) {
-        if !self.is_there.swap(true, Ordering::Relaxed) {
-            tracing::warn!(reason, what);
-        }
+    /// An append failed; whether none had before: an outage is logged once and not once per batch.
+    fn begins(&self, reason: String) -> bool {
         *self.last() = Some((clock::instant(), reason));
+        !self.is_there.swap(true, Ordering::Relaxed)
     }
 
     fn is_there(&self) -> bool {
@@ -83,7 +81,7 @@ impl Trouble {
     }
 
     /// One succeeded; whether one had failed before.
-    fn ended(&self) -> bool {
+    fn ends(&self) -> bool {
         self.is_there() && self.is_there.swap(false, Ordering::Relaxed)
     }
 
@@ -123,7 +121,7 @@ impl Outlet {
         };
         if !self.detour.load(Ordering::Relaxed) {
             if self.direct(&mut records, DETOUR_AFTER).await.is_ok() {
-                self.spool_trouble.ended(); // nobody needs the spool
+                self.spool_trouble.ends(); // nobody needs the spool
                 return Ok(());
             }
             if !self.detour.swap(true, Ordering::Relaxed) && !self.spool_trouble.is_there() {
@@ -132,13 +130,17 @@ impl Outlet {
         }
         match spool.append(self.spooled_of(records)).await {
             Ok(()) => {
-                self.spool_trouble.ended();
+                if self.spool_trouble.ends() {
+                    tracing::info!("the spool takes records again");
+                }
                 self.spooled.notify_one();
                 Ok(())
             }
             Err(LogError::SpoolFull { .. }) => Err(Refused::Full),
             Err(error) => {
-                self.spool_trouble.told("the spool does not take records", error.to_string());
+                if self.spool_trouble.begins(error.to_string()) {
+                    tracing::error!(%error, "the spool does not take records");
+                }
                 if spool.depth().records == 0 {
                     self.detour.store(false, Ordering::Relaxed); // the log may be back, and nothing would say so
                 }
@@ -204,10 +206,12 @@ impl Outlet {
             }
         };
         if let Err(reason) = outcome {
-            self.log_trouble.told("the log does not take records", reason);
+            if self.log_trouble.begins(reason.clone()) {
+                tracing::warn!(reason, "the log does not take records");
+            }
             return Err(Refused::Unavailable);
         }
-        if self.log_trouble.ended() {
+        if self.log_trouble.ends() {
             tracing::info!("the log takes records again");
         }
         Ok(())

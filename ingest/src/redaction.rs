@@ -32,7 +32,7 @@ impl Redaction<'_> {
         if matches!(self, Redaction::Session(_)) {
             fields.remove("device");
         }
-        fields.retain(|name, value| FIELDS.contains(&name.as_str()) && (is_flat(value) || name == "ad"));
+        fields.retain(|name, value| is_field(name) && (is_flat(value) || name == "ad"));
         match fields.get_mut("ad") {
             Some(Value::Object(ad)) => ad.retain(|name, value| AD_FIELDS.contains(&name.as_str()) && is_flat(value)),
             Some(_) => drop(fields.remove("ad")),
@@ -51,6 +51,11 @@ impl Redaction<'_> {
             Redaction::Session(peppers) => Some(Peppers::of_session(peppers, site, user_id, session_id?)),
         }
     }
+}
+
+/// Whether a report has a field of this name, in JSON or in the text of a message.
+pub(crate) fn is_field(name: &str) -> bool {
+    FIELDS.contains(&name) || name == "rate_thousandths"
 }
 
 /// Whether a value has no others in it.
@@ -72,6 +77,7 @@ mod tests {
             (r#"{"user_id":"bob","user_id":"alice"}"#, Some(r#"{"user_id":"1.pahtAZLzg9ut45OH4sLK-lb4jZw"}"#)),
             (r#"{"us\u0065r_id":"alice"}"#, Some(r#"{"user_id":"1.pahtAZLzg9ut45OH4sLK-lb4jZw"}"#)),
             (r#"{"user_id":4711,"seq":1}"#, Some(r#"{"seq":1}"#)),
+            (r#"{"user_id":4711,"rate_thousandths":0}"#, Some(r#"{"rate_thousandths":0}"#)),
             (r#"{"user_id":["alice"],"seq":1}"#, Some(r#"{"seq":1}"#)),
             (
                 r#"{"user_id":"alice","seq":-1,"user":{"id":"alice"},"name":"alice","device":["alice"],"ad":{"line_id":"l","for":"alice"}}"#,

@@ -39,6 +39,13 @@ impl Backend {
     }
 }
 
+/// A gateway of one site, and a token of its backend with these claims that ends in so many seconds.
+async fn gateway_and_token(ends_in_s: i64, claims: &Value) -> (Gateway, String) {
+    let backend = Backend::new("k", 1);
+    let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;
+    (gateway, backend.token(ends_in_s, claims))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_taken_wherever_a_key_is() {
     let (old, new) = (Backend::new("old", 1), Backend::new("new", 2));
@@ -74,9 +81,7 @@ async fn a_token_is_taken_wherever_a_key_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_player_behind_a_crowded_address_learns_that_its_token_has_ended() {
-    let backend = Backend::new("k", 1);
-    let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;
-    let ended = backend.token(-60, &json!({}));
+    let (gateway, ended) = gateway_and_token(-60, &json!({})).await;
     for _ in 0..1_001 {
         let answer = gateway.post("/v1/heartbeats", &[TEXT, ("X-Watchbeat-Key", &ended)], b"").await;
         assert_eq!((answer.status, answer.code()), (401, "unknown_key"));
@@ -86,9 +91,7 @@ async fn a_player_behind_a_crowded_address_learns_that_its_token_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_user_is_good_for_the_events_of_other_formats_too() {
-    let backend = Backend::new("k", 1);
-    let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;
-    let token = backend.token(60, &json!({"sub": "viewer@example.com"}));
+    let (gateway, token) = gateway_and_token(60, &json!({"sub": "viewer@example.com"})).await;
     let event = format!("cid=\"v\",e=t,pt=5000,sid=\"s\",sn=1,sta=p,ts={},v=2", now_ms());
     let headers = [("Content-Type", "application/cmcd"), ("X-Watchbeat-Key", token.as_str())];
     for query in ["", "?user_id=viewer@example.com"] {
@@ -103,9 +106,7 @@ async fn a_token_of_a_user_is_good_for_the_events_of_other_formats_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_user_carries_the_reports_of_nobody_else() {
-    let backend = Backend::new("k", 1);
-    let gateway = Gateway::start(Some(&json!([backend.entry("a")]).to_string())).await;
-    let token = backend.token(60, &json!({"sub": "u"}));
+    let (gateway, token) = gateway_and_token(60, &json!({"sub": "u"})).await;
     let other = report(1, "").replace("\"user_id\":\"u\"", "\"user_id\":\"somebody\"");
     let body = [report(0, ""), other, report(2, "")].join("\n");
     let answer = gateway.post("/v1/heartbeats", &[TEXT, ("X-Watchbeat-Key", &token)], body.as_bytes()).await;

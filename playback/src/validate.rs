@@ -15,11 +15,12 @@ const VIDEO_ID_CHARS: usize = 128;
 const AD_ID_CHARS: usize = 64;
 const DEVICE_CHARS: usize = 64;
 const SEQ: RangeInclusive<i64> = 0..=1_000_000;
-/// Two days of content.
-const POSITION_MS: RangeInclusive<i64> = 0..=172_800_000;
-const PLAYED_MS: RangeInclusive<i64> = 1..=120_000;
-/// 62 is what 0.0625 becomes, rounded half to even.
-const RATE_THOUSANDTHS: RangeInclusive<i64> = 62..=16_000;
+/// Where a player can be in a title: two days of content.
+pub const POSITION_MS: RangeInclusive<i64> = 0..=172_800_000;
+/// How long an interval of a report is.
+pub const PLAYED_MS: RangeInclusive<i64> = 1..=120_000;
+/// Speeds of a player; 62 is what 0.0625 becomes, rounded half to even.
+pub const RATE_THOUSANDTHS: RangeInclusive<i64> = 62..=16_000;
 const DURATION_MS: RangeInclusive<i64> = 1_000..=172_800_000;
 const QUARTILE: RangeInclusive<i64> = 0..=4;
 const VIEWABLE_MS: RangeInclusive<i64> = 0..=600_000;

@@ -17,7 +17,7 @@ pub(crate) enum Change {
     Left(u32),
 }
 
-/// A shard and what the loop keeps beside it. None of it reaches the output. Of the offsets
+/// A shard and what the loop keeps beside it. None of it reaches the output. At any time
 /// `committed` ≤ `acknowledged` ≤ the shard's `complete_to` ≤ its `next_offset`.
 pub(crate) struct Owned {
     pub(crate) partition: u32,

@@ -70,7 +70,7 @@ impl Component {
         self.readiness.set(self.name, None);
     }
 
-    /// Reports of every `pause` until a stop is requested whether `check` succeeds.
+    /// Reports whether `check` succeeds, again after each `pause`, until a stop is requested.
     pub async fn watch<T, E: Display, F: Future<Output = Result<T, E>>>(
         &self,
         pause: Duration,

@@ -12,8 +12,6 @@ mod meters;
 mod owner;
 mod pace;
 mod progress;
-#[cfg(test)]
-mod recorded;
 mod run;
 mod transaction;
 pub mod upsert;

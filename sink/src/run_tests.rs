@@ -4,7 +4,7 @@
 
 use super::*;
 
-use crate::recorded::Recorded;
+use crate::meters::tests::{recorder, scraped};
 use bytes::Bytes;
 use sql::partial::{Kind, Ledger, Role};
 use sql::spelt::{Column, Partial, Table};
@@ -258,9 +258,9 @@ fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
 async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
     let bed = Bed::new(&[]).await;
     let (mut sink, ..) = bed.open(1, DEADLINE);
-    let recorded = Recorded::default();
+    let recorder = recorder();
     let told = move || {
-        metrics::with_local_recorder(&recorded, || {
+        metrics::with_local_recorder(&recorder, || {
             sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap(); // gives it the partition
             let value = epoch(1).encode();
             let early = Record { partition: 0, offset: 0, timestamp_ms: 0, key: &[], value: &value };
@@ -272,7 +272,7 @@ async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
                 },
             ];
             endings.map(|end| {
-                let read = || recorded.gauge("watchbeat_sink_waiting_epochs{partition=\"0\"}");
+                let read = || scraped(&recorder, "watchbeat_sink_waiting_epochs{partition=\"0\"}");
                 sink.state.take(&early).unwrap();
                 let before = read();
                 end(&mut sink);
@@ -288,11 +288,11 @@ async fn a_partition_tells_how_far_the_tables_are_as_soon_as_a_sink_has_it() {
     let bed = Bed::new(&[]).await;
     progress::read(&bed.database.pool(1), "default", &[0]).await.unwrap();
     let told = async || {
-        let ((mut sink, ..), recorded) = (bed.open(1, DEADLINE), Recorded::default());
+        let ((mut sink, ..), recorder) = (bed.open(1, DEADLINE), recorder());
         let polling = move || {
-            metrics::with_local_recorder(&recorded, || sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap());
-            metrics::with_local_recorder(&recorded, || sink.state.follow_assignment());
-            recorded.gauge("watchbeat_sink_clock_ms{partition=\"0\"}")
+            metrics::with_local_recorder(&recorder, || sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap());
+            metrics::with_local_recorder(&recorder, || sink.state.follow_assignment());
+            scraped(&recorder, "watchbeat_sink_clock_ms{partition=\"0\"}")
         };
         tokio::task::spawn_blocking(polling).await.unwrap()
     };

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use playback::validate::{AHEAD_MS, OLDEST_MS, RECEIVED_AT};
+use playback::validate;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -30,11 +30,11 @@ const TEXTS: [&str; 7] = ["", "a", "-", "0", "-7", "(", "ü"];
 
 /// The ends of what `playback/src/validate.rs` lets through: the times of a report; where it is in a title, and how long an
 /// interval is; what that is at the slowest speed.
-const EARLIEST_MS: i64 = *RECEIVED_AT.start() - OLDEST_MS;
-const LATEST_MS: i64 = *RECEIVED_AT.end() + AHEAD_MS;
-const POSITION_MS: i64 = 172_800_000;
-const INTERVAL_MS: i64 = 120_000;
-const PLAYED_MS: i64 = INTERVAL_MS * 1_000 / 62;
+const EARLIEST_MS: i64 = *validate::RECEIVED_AT.start() - validate::OLDEST_MS;
+const LATEST_MS: i64 = *validate::RECEIVED_AT.end() + validate::AHEAD_MS;
+const POSITION_MS: i64 = *validate::POSITION_MS.end();
+const INTERVAL_MS: i64 = *validate::PLAYED_MS.end();
+const PLAYED_MS: i64 = INTERVAL_MS * 1_000 / *validate::RATE_THOUSANDTHS.start();
 
 /// Fails as the view of this plan, of this query over `relation`, would on a row.
 pub(super) async fn try_out(query: Statement, plan: &LogicalPlan, relation: &Relation) -> Result<(), ViewError> {
