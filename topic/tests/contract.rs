@@ -4,7 +4,7 @@
 mod follower;
 
 use bytes::Bytes;
-use follower::{Follower, read_until};
+use follower::{Follower, Kept, read_until};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -176,12 +176,14 @@ async fn a_record_that_no_partition_takes_fails_its_append() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_of_a_kafka_group_share_partitions_and_one_that_leaves_hands_them_over() {
+async fn members_of_a_kafka_group_share_partitions_and_read_on_in_those_they_keep() {
     let log = kafka();
     let spec = spec("group", 4);
     log.create_topic(&spec).await.unwrap();
     let mut first = Follower::new(&log, &spec.name, &spec.name, Vec::new());
     first.poll_until(|follower| follower.partitions().len() == 4);
+    append(&log, &spec.name, (0..4).map(|partition| record(partition, 0)).collect()).await;
+    first.read(4);
     let mut second = Follower::new(&log, &spec.name, &spec.name, Vec::new());
     let deadline = Instant::now() + PATIENCE;
     while first.partitions().len() != 2 || second.partitions().len() != 2 {
@@ -189,16 +191,25 @@ async fn members_of_a_kafka_group_share_partitions_and_one_that_leaves_hands_the
         first.poll();
         second.poll();
     }
-    assert!(first.history().iter().any(|step| step == "revoked [0, 1, 2, 3]"), "{:?}", first.history());
-    append(&log, &spec.name, (0..4).map(|partition| record(partition, 0)).collect()).await;
-    let (of_first, of_second) = (first.read(2), second.read(2));
-    let mut all: Vec<u32> = of_first.iter().chain(&of_second).map(|record| record.partition).collect();
-    all.sort_unstable();
-    assert_eq!(all, [0, 1, 2, 3]);
+    let (kept, handed_over) = (sorted(first.partitions()), sorted(second.partitions()));
+    assert_eq!(sorted([kept.clone(), handed_over.clone()].concat()), [0, 1, 2, 3]);
+    append(&log, &spec.name, (0..4).map(|partition| record(partition, 1)).collect()).await;
+    let places = |read: Vec<Kept>| read.iter().map(|record| (record.partition, record.offset)).collect::<Vec<_>>();
+    assert_eq!(sorted(places(first.read(2))), [(kept[0], 1), (kept[1], 1)], "what it keeps it reads once");
+    let from_the_start = handed_over.iter().flat_map(|&partition| [(partition, 0), (partition, 1)]);
+    assert_eq!(sorted(places(second.read(4))), from_the_start.collect::<Vec<_>>());
+
     let leaving = second.history_handle();
     drop(second);
     assert!(leaving.lock().unwrap().last().unwrap().starts_with("revoked ["));
     first.poll_until(|follower| follower.partitions().len() == 4);
+    let gained = first.history().into_iter().filter(|step| step.starts_with("assigned ["));
+    assert_eq!(gained.count(), 2, "at the start, and when the other left: {:?}", first.history());
+}
+
+fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+    values.sort_unstable();
+    values
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,7 @@
 //! Reads from Kafka: the group assigns partitions, the owner of the consumer says where they start.
 //!
-//! Eager rebalancing: every change first takes all partitions away and then gives the whole new set, so that there
-//! is one moment without any partition instead of a protocol of differences. Committed offsets are for monitors
-//! only and never read.
+//! Rebalancing is cooperative: a partition that stays with a member is never taken from it, so that what was read of it need
+//! not be restored when others come or leave. Committed offsets are for monitors only and never read.
 
 use super::context::Events;
 use super::queues::{Fault, Queues};
@@ -37,7 +36,7 @@ struct Changes {
 
 enum Change {
     Assigned(Vec<u32>),
-    Revoked,
+    Revoked(Vec<u32>),
 }
 
 impl KafkaConsumer {
@@ -123,7 +122,7 @@ impl KafkaConsumer {
         for change in self.consumer.context().take() {
             match change {
                 Change::Assigned(partitions) => self.gain(partitions)?,
-                Change::Revoked => self.lose()?,
+                Change::Revoked(partitions) => self.lose(&partitions)?,
             }
         }
         Ok(())
@@ -131,7 +130,10 @@ impl KafkaConsumer {
 
     fn gain(&mut self, partitions: Vec<u32>) -> Result<(), LogError> {
         let refused = |source| LogError::Assignment { topic: self.topic.clone(), source };
-        let positions = self.assignment.assigned(&partitions).map_err(refused)?;
+        let positions = match partitions.as_slice() {
+            [] => Vec::new(), // a rebalance that brings nothing is answered all the same
+            some => self.assignment.assigned(some).map_err(refused)?,
+        };
         let mut offsets = TopicPartitionList::with_capacity(partitions.len());
         for partition in &partitions {
             let position = positions.iter().find(|position| position.partition == *partition);
@@ -142,17 +144,24 @@ impl KafkaConsumer {
         }
         let topic = self.topic.clone();
         self.queues().take_over(&topic, &partitions)?;
-        self.assigned = partitions;
-        self.consumer.assign(&offsets).map_err(|error| LogError::kafka("taking partitions", error))
+        self.assigned.extend(partitions);
+        self.consumer.incremental_assign(&offsets).map_err(|error| LogError::kafka("taking partitions", error))
     }
 
-    fn lose(&mut self) -> Result<(), LogError> {
-        let revoked = std::mem::take(&mut self.assigned);
-        if !revoked.is_empty() {
-            self.assignment.revoked(&revoked);
+    fn lose(&mut self, partitions: &[u32]) -> Result<(), LogError> {
+        self.assigned.retain(|assigned| !partitions.contains(assigned));
+        self.assignment.revoked(partitions);
+        self.queues().release(partitions);
+        let list = self.list_of(partitions);
+        self.consumer.incremental_unassign(&list).map_err(|error| LogError::kafka("giving partitions back", error))
+    }
+
+    fn list_of(&self, partitions: &[u32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&self.topic, number_of(*partition));
         }
-        self.queues().release();
-        self.consumer.unassign().map_err(|error| LogError::kafka("giving partitions back", error))
+        list
     }
 
     /// Whether a fault on the queue ends reading or is only trouble.
@@ -201,18 +210,19 @@ impl Changes {
 
 impl ConsumerContext for Changes {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let is_assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
-            if let Err(error) = consumer.unassign() {
+            // What still comes is taken, and taken away again as the consumer closes: the group waits for either answer.
+            let answered =
+                if is_assigned { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
+            if let Err(error) = answered {
                 tracing::warn!(%error, "could not give the partitions back while closing");
             }
             return;
         }
-        let change = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let elements = list.elements();
-            Change::Assigned(elements.iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect())
-        } else {
-            Change::Revoked
-        };
+        let elements = list.elements();
+        let partitions = elements.iter().filter_map(|element| u32::try_from(element.partition()).ok()).collect();
+        let change = if is_assigned { Change::Assigned(partitions) } else { Change::Revoked(partitions) };
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
 }
@@ -243,7 +253,7 @@ fn config(settings: &KafkaSettings, group: &str) -> rdkafka::ClientConfig {
         ("enable.auto.offset.store", "false".to_owned()),
         ("auto.offset.reset", "error".to_owned()),
         ("check.crcs", "true".to_owned()),
-        ("partition.assignment.strategy", "range".to_owned()),
+        ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
         ("allow.auto.create.topics", "false".to_owned()),
     ];
     settings.config(&tuned, &needed)

@@ -14,6 +14,7 @@ use rdkafka::bindings::{
     rd_kafka_t,
 };
 use rdkafka::error::RDKafkaErrorCode;
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::ptr;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub(super) struct Fault {
 pub(super) struct Queues {
     client: *mut rd_kafka_t,
     taken: *mut rd_kafka_queue_t,
-    partitions: Vec<*mut rd_kafka_queue_t>,
+    partitions: BTreeMap<u32, *mut rd_kafka_queue_t>,
     messages: Vec<*mut rd_kafka_message_t>,
 }
 
@@ -43,7 +44,7 @@ impl Queues {
     pub(super) unsafe fn new(client: *mut rd_kafka_t, batch: usize) -> Queues {
         // SAFETY: the caller vouches for `client`.
         let taken = unsafe { rd_kafka_queue_new(client) };
-        Queues { client, taken, partitions: Vec::new(), messages: vec![ptr::null_mut(); batch] }
+        Queues { client, taken, partitions: BTreeMap::new(), messages: vec![ptr::null_mut(); batch] }
     }
 
     /// Takes over the partitions' queues; to be called before they are assigned, so that no record goes elsewhere.
@@ -57,15 +58,16 @@ impl Queues {
             }
             // SAFETY: both queues are live handles of ours.
             unsafe { rd_kafka_queue_forward(queue, self.taken) };
-            self.partitions.push(queue);
+            self.partitions.insert(*partition, queue);
         }
         Ok(())
     }
 
-    /// Lets go of all partitions. Records of theirs still queued are outdated, and librdkafka drops them.
-    pub(super) fn release(&mut self) {
-        for queue in self.partitions.drain(..) {
-            // SAFETY: a live handle of ours, taken in `take_over`, freed once because it is drained.
+    /// Lets go of the partitions. Records of theirs still queued are outdated once they are no longer assigned, and librdkafka
+    /// drops them.
+    pub(super) fn release(&mut self, partitions: &[u32]) {
+        for queue in partitions.iter().filter_map(|partition| self.partitions.remove(partition)) {
+            // SAFETY: a live handle of ours, taken in `take_over`, freed once because it is removed.
             unsafe {
                 rd_kafka_queue_forward(queue, ptr::null_mut());
                 rd_kafka_queue_destroy(queue);
@@ -103,7 +105,8 @@ impl Queues {
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        self.release();
+        let all: Vec<u32> = self.partitions.keys().copied().collect();
+        self.release(&all);
         // SAFETY: ours since `new`, destroyed once; the consumer still lives.
         unsafe { rd_kafka_queue_destroy(self.taken) };
     }

@@ -105,13 +105,13 @@ impl Follower {
 
 impl Assignment for Memory {
     fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
-        *self.now.lock().unwrap() = partitions.to_vec();
+        self.now.lock().unwrap().extend(partitions);
         self.history.lock().unwrap().push(format!("assigned {partitions:?}"));
         Ok(self.starts.clone())
     }
 
     fn revoked(&mut self, partitions: &[u32]) {
-        self.now.lock().unwrap().clear();
+        self.now.lock().unwrap().retain(|partition| !partitions.contains(partition));
         self.history.lock().unwrap().push(format!("revoked {partitions:?}"));
     }
 }
