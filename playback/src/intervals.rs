@@ -1,12 +1,13 @@
 //! A set of half-open intervals, kept as disjoint spans in order; touching ones are joined.
 
+use crate::ordered::Ordered;
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
-/// A union of half-open intervals. Most sets are one span, which is kept in place.
+/// A union of half-open intervals.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervals {
-    spans: SmallVec<[(u32, u32); 1]>,
+    /// Ends by starts.
+    spans: Ordered<u32>,
 }
 
 /// What [`Intervals::insert`] did.
@@ -19,33 +20,31 @@ pub struct Inserted {
 }
 
 impl Intervals {
-    /// The spans, in order.
-    pub fn spans(&self) -> &[(u32, u32)] {
-        &self.spans
+    /// The last span.
+    pub fn last(&self) -> Option<(u32, u32)> {
+        self.spans.last()
     }
 
     /// Adds `[from, to)`, which must not be empty; `absorbed` gets the starts of spans that are no more, because the span that
     /// now holds the interval took them in.
-    pub fn insert(&mut self, from: u32, to: u32, absorbed: impl FnMut(u32)) -> Inserted {
+    pub fn insert(&mut self, from: u32, to: u32, mut absorbed: impl FnMut(u32)) -> Inserted {
         assert!(from < to, "an interval is not empty");
-        let first = self.spans.partition_point(|span| span.1 < from);
-        let last = first + self.spans[first..].partition_point(|span| span.0 <= to);
-        let touched = &self.spans[first..last];
-        let span = match (touched.first(), touched.last()) {
-            (Some(head), Some(tail)) => (head.0.min(from), tail.1.max(to)),
-            _ => (from, to),
-        };
-        let before: u32 = touched.iter().map(|span| span.1 - span.0).sum();
-        touched.iter().map(|touched| touched.0).filter(|start| *start != span.0).for_each(absorbed);
-        match last - first {
-            0 => self.spans.insert(first, span),
-            1 => self.spans[first] = span,
-            _ => {
-                self.spans[first] = span;
-                self.spans.drain(first + 1..last);
-            }
+        if let Some((start, end)) = self.spans.last_mut().filter(|(start, end)| *start <= from && from <= **end) {
+            let added = to.saturating_sub(*end); // nearly always
+            *end += added;
+            return Inserted { added, span: (start, *end) };
         }
-        Inserted { added: span.1 - span.0 - before, span }
+        let touched = self.spans.up_to(from).filter(|(_, end)| from <= *end);
+        let (start, mut end) = touched.map_or((from, to), |(start, end)| (start, end.max(to)));
+        let mut before = touched.map_or(0, |(start, end)| end - start);
+        while let Some(next) = self.spans.after(from).filter(|(next, _)| *next <= to) {
+            self.spans.remove(next.0);
+            absorbed(next.0);
+            before += next.1 - next.0;
+            end = end.max(next.1);
+        }
+        self.spans.insert(start, end);
+        Inserted { added: end - start - before, span: (start, end) }
     }
 }
 
@@ -62,7 +61,7 @@ mod tests {
         let mut absorbed = Vec::new();
         assert_eq!(set.insert(10, 20, |start| absorbed.push(start)), Inserted { added: 10, span: (0, 30) });
         assert_eq!(absorbed, [20]);
-        assert_eq!(set.spans(), &[(0, 30)]);
+        set.spans.with_entries(|spans| assert_eq!(spans, [(0, 30)]));
     }
 
     #[test]
@@ -82,9 +81,10 @@ mod tests {
                 let fresh = points[from as usize..(from + length) as usize].iter_mut().map(|point| !std::mem::replace(point, true)).filter(|fresh| *fresh).count();
                 prop_assert_eq!(added, fresh);
             }
-            prop_assert!(set.spans().windows(2).all(|pair| pair[0].1 < pair[1].0));
+            let spans = set.spans.with_entries(<[_]>::to_vec);
+            prop_assert!(spans.windows(2).all(|pair| pair[0].1 < pair[1].0));
             for (point, covered) in points.iter().enumerate() {
-                let inside = set.spans().iter().any(|span| (span.0..span.1).contains(&(point as u32)));
+                let inside = spans.iter().any(|span| (span.0..span.1).contains(&(point as u32)));
                 prop_assert_eq!(inside, *covered);
             }
         }

@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod message;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod ordered;
 pub mod record;
 pub mod rejection;
 pub mod texts;

@@ -236,17 +236,17 @@ impl Kernel {
         self.ledger.judge_due(session, self.clock, Beside { owner, words: &self.words }, facts);
         session.hear(self.clock, record.event_time, oldest);
         let is_point = record.ad.is_none() && record.from_ms.is_none();
-        let next = match session.sequence.place(record.seq) {
+        let gap = match session.sequence.place(record.seq) {
             Place::Taken => return Some(Disposition::Duplicate),
             Place::Free { closed: true, .. } if is_point => return Some(Disposition::Late),
-            Place::Free { next, .. } => next,
+            Place::Free { gap, .. } => gap,
         };
         let says_device = !record.device.is_empty() && session.takes_device(record.seq);
         let device = says_device.then(|| self.words.code(&record.device));
         let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
         let beside = Beside { owner, words: &self.words };
         let until = self.clock.saturating_add(self.parameters.point_wait_ms);
-        let accepted = session.accept(record, next, until, device, beside, facts);
+        let accepted = session.accept(record, gap, until, device, beside, facts);
         match record.ad.as_ref().zip(line) {
             Some((ad, line)) => {
                 let report = AdReport {

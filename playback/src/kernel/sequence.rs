@@ -2,8 +2,8 @@
 //! nothing of credit: it says what a point is to be judged against, and when.
 
 use crate::credit::{Playhead, Territory};
+use crate::ordered::Ordered;
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 /// A point report that waits for the report before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,17 +18,11 @@ pub(super) struct Waiting {
     pub(super) heartbeats: u32,
 }
 
-/// Consecutive `seq`s that are all in. Formats that do not count their reports make one of each, so it is kept small.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Run {
-    first: u32,
-    last: u32,
-}
-
-/// The `seq`s of one session. Mostly one run from 0, which is kept in place.
+/// The `seq`s of one session. Mostly one run from 0; formats that do not count their reports make a run of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sequence {
-    runs: SmallVec<[Run; 1]>,
+    /// Runs of consecutive `seq`s that are all in: the last of each by its first.
+    runs: Ordered<u32>,
     /// The last report of the last run: what a point after it is judged against.
     tail: Option<Playhead>,
     /// The gap before the first run is closed.
@@ -42,9 +36,18 @@ pub(super) struct Sequence {
 struct Open {
     /// The last reports of runs before the last one, by `seq`. A gap behind a run that has none is closed: a point was judged
     /// across it, and points that belong there come too late.
-    tails: Vec<(u32, Playhead)>,
-    /// The points that wait, by `seq`; each is the first report of its run.
+    tails: Ordered<Playhead>,
+    /// The points that wait, by `seq`; each is the first report of its run. Never more than a point waits for reports.
     waiting: Vec<(u32, Waiting)>,
+}
+
+/// Where no `seq` is in: after a run, if there is one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// First and last of that run.
+    before: Option<(u32, u32)>,
+    /// Whether no run comes after it.
+    is_end: bool,
 }
 
 /// Where a `seq` would go.
@@ -54,8 +57,8 @@ pub(super) enum Place {
     Taken,
     /// A gap; `closed`: points were judged across it.
     Free {
-        /// Number of the run that follows the gap.
-        next: usize,
+        /// Which one.
+        gap: Gap,
         /// Whether points that belong there come too late.
         closed: bool,
     },
@@ -78,56 +81,52 @@ impl Sequence {
 
     /// Where `seq` would go.
     pub(super) fn place(&self, seq: u32) -> Place {
-        let next = match self.runs.last() {
-            Some(run) if seq > run.last => self.runs.len(), // nearly always
-            _ => self.runs.partition_point(|run| run.last < seq),
+        let gap = match self.runs.last() {
+            Some(run) if run.1 < seq => Gap { before: Some(run), is_end: true }, // nearly always
+            last => Gap { before: self.runs.up_to(seq), is_end: last.is_none() },
         };
-        match self.runs.get(next) {
-            Some(run) if run.first <= seq => Place::Taken,
-            _ => Place::Free { next, closed: self.is_closed(next) },
+        match gap.before {
+            Some((_, last)) if seq <= last => Place::Taken,
+            _ => Place::Free { gap, closed: self.is_closed(gap) },
         }
     }
 
-    /// Whether the gap before run `next` is closed to points.
-    fn is_closed(&self, next: usize) -> bool {
-        if next == self.runs.len() {
-            return false;
+    /// Whether a gap is closed to points.
+    fn is_closed(&self, gap: Gap) -> bool {
+        match gap.before {
+            _ if gap.is_end => false,
+            None => self.start_closed,
+            Some((_, last)) => self.open.as_ref().is_none_or(|open| open.tails.get(last).is_none()),
         }
-        let Some(before) = next.checked_sub(1) else { return self.start_closed };
-        self.open.as_ref().is_none_or(|open| open.tail(self.runs[before].last).is_err())
     }
 
-    /// Puts a report in the gap before run `next`, as [`Sequence::place`] gave it. `point` is set when it needs the
-    /// report before it.
-    pub(super) fn insert(&mut self, next: usize, seq: u32, playhead: Playhead, point: Option<Waiting>) -> Placed {
-        let is_end = next == self.runs.len();
-        let follows = next > 0 && self.runs[next - 1].last + 1 == seq;
-        if is_end && follows {
-            self.runs[next - 1].last = seq; // nearly always
+    /// Puts a report in its gap, as [`Sequence::place`] gave it. `point` is set when it needs the report before it.
+    pub(super) fn insert(&mut self, gap: Gap, seq: u32, playhead: Playhead, point: Option<Waiting>) -> Placed {
+        let Gap { before: run, is_end } = gap;
+        let follows = run.filter(|(_, last)| last + 1 == seq);
+        if let (true, Some(_), Some((_, last))) = (is_end, follows, self.runs.last_mut()) {
+            *last = seq; // nearly always
             return Placed { before: Some(self.tail.replace(playhead)), released: None };
         }
-        let precedes = self.runs.get(next).is_some_and(|run| run.first == seq + 1);
-        let is_closed = self.is_closed(next);
+        let precedes = self.runs.get(seq + 1).is_some();
+        let is_closed = self.is_closed(gap);
         let before = match (follows, seq) {
-            (true, _) => Some(self.take_tail(next)),
-            (false, 0) => Some(None),
-            (false, _) => None,
+            (Some((_, last)), _) => Some(self.take_tail(last)),
+            (None, 0) => Some(None),
+            (None, _) => None,
         };
         let released = if precedes { self.take_waiting(seq + 1) } else { None };
         if let Some(point) = point.filter(|_| before.is_none()) {
-            insert_sorted(&mut self.open.get_or_insert_default().waiting, seq, point);
+            let waiting = &mut self.open.get_or_insert_default().waiting;
+            waiting.insert(waiting.partition_point(|(other, _)| *other < seq), (seq, point));
         }
         if is_end {
             self.end_with(playhead);
         } else if !precedes && !is_closed {
-            insert_sorted(&mut self.open.get_or_insert_default().tails, seq, playhead);
+            self.open.get_or_insert_default().tails.insert(seq, playhead);
         }
-        match (follows, precedes) {
-            (true, true) => self.runs[next - 1].last = self.runs.remove(next).last,
-            (true, false) => self.runs[next - 1].last = seq,
-            (false, true) => self.runs[next].first = seq,
-            (false, false) => self.runs.insert(next, Run { first: seq, last: seq }),
-        }
+        let last = if precedes { self.runs.remove(seq + 1) } else { None };
+        self.runs.insert(follows.map_or(seq, |(first, _)| first), last.unwrap_or(seq));
         Placed { before, released }
     }
 
@@ -135,11 +134,11 @@ impl Sequence {
     /// the gap between them is closed to points.
     pub(super) fn expire(&mut self, seq: u32) -> Option<(Waiting, Option<Playhead>)> {
         let waiting = self.take_waiting(seq)?;
-        let index = self.runs.partition_point(|run| run.first < seq);
-        if index == 0 {
+        let before = seq.checked_sub(1).and_then(|seq| self.runs.up_to(seq));
+        if before.is_none() {
             self.start_closed = true;
         }
-        Some((waiting, self.take_tail(index)))
+        Some((waiting, before.and_then(|(_, last)| self.take_tail(last))))
     }
 
     /// Whether a point waits.
@@ -161,10 +160,9 @@ impl Sequence {
         open.waiting.iter().find(|(_, waiting)| overdue(waiting)).map(|(seq, _)| *seq)
     }
 
-    /// Takes out the last report of the run before run `next`, if a point behind it may still be judged against it.
-    fn take_tail(&mut self, next: usize) -> Option<Playhead> {
-        let last = self.runs[next.checked_sub(1)?].last;
-        self.take(|open| open.tail(last).ok().map(|index| open.tails.remove(index).1))
+    /// Takes out the last report of the run that ends with `last`, if a point behind it may still be judged against it.
+    fn take_tail(&mut self, last: u32) -> Option<Playhead> {
+        self.take(|open| open.tails.remove(last))
     }
 
     fn take_waiting(&mut self, seq: u32) -> Option<Waiting> {
@@ -186,22 +184,10 @@ impl Sequence {
 
     /// Takes in the report that comes after all others, and a gap: the last one so far is kept for what comes into that.
     fn end_with(&mut self, playhead: Playhead) {
-        if let (Some(tail), Some(run)) = (self.tail.replace(playhead), self.runs.last()) {
-            self.open.get_or_insert_default().tails.push((run.last, tail));
+        if let (Some(tail), Some((_, last))) = (self.tail.replace(playhead), self.runs.last()) {
+            self.open.get_or_insert_default().tails.insert(last, tail);
         }
     }
-}
-
-impl Open {
-    /// Where the tail of the run that ends with `last` is, or would be.
-    fn tail(&self, last: u32) -> Result<usize, usize> {
-        self.tails.binary_search_by_key(&last, |(last, _)| *last)
-    }
-}
-
-fn insert_sorted<T>(list: &mut Vec<(u32, T)>, seq: u32, value: T) {
-    let index = list.partition_point(|(other, _)| *other < seq);
-    list.insert(index, (seq, value));
 }
 
 #[cfg(test)]
@@ -230,12 +216,12 @@ mod tests {
         let (mut sequence, mut judged, mut heartbeats) = (Sequence::default(), Judged::new(), 0);
         let seq_of = |before: Option<Playhead>| before.map(|before| before.event_time as u32);
         for &(seq, is_point) in reports {
-            let Place::Free { next, closed } = sequence.place(seq) else { continue };
+            let Place::Free { gap, closed } = sequence.place(seq) else { continue };
             if is_point && closed {
                 continue;
             }
             heartbeats += 1;
-            let placed = sequence.insert(next, seq, playhead(seq), is_point.then(|| waiting(seq, heartbeats)));
+            let placed = sequence.insert(gap, seq, playhead(seq), is_point.then(|| waiting(seq, heartbeats)));
             if let Some(before) = placed.before.filter(|_| is_point) {
                 judged.push((seq, seq_of(before)));
             }
@@ -290,21 +276,19 @@ mod tests {
 
     #[test]
     fn of_points_that_are_numbered_with_gaps_little_is_kept_and_little_is_looked_at() {
-        assert!(size_of::<Run>() <= 8, "a run takes more memory");
         let reports: Vec<_> = (0..1_000).map(|number| (300 * number, true)).collect();
         for end in 1..=reports.len() {
             let (sequence, _) = judged(&reports[..end]);
             let open = sequence.open.unwrap_or_default();
-            assert_eq!(
-                (sequence.runs.len(), open.waiting.len(), open.tails.len()),
-                (end, (end - 1).min(4), (end - 1).min(4))
-            );
+            let length = |of: &Ordered<_>| of.with_entries(<[_]>::len);
+            assert_eq!((open.waiting.len(), length(&open.tails)), ((end - 1).min(4), (end - 1).min(4)));
+            assert_eq!(sequence.runs.with_entries(<[_]>::len), end);
         }
     }
 
     #[test]
     fn nothing_is_kept_beside_a_sequence_in_which_nothing_is_missing_any_more() {
         let (sequence, _) = judged(&[(3, true), (0, true), (2, false), (1, true), (4, true)]);
-        assert_eq!((sequence.runs.len(), sequence.open), (1, None));
+        assert_eq!((sequence.runs.with_entries(<[_]>::len), sequence.open), (1, None));
     }
 }

@@ -3,7 +3,7 @@
 use super::held::Held;
 use super::id::Id;
 use super::list::{Entry, Key};
-use super::sequence::{Sequence, Waiting};
+use super::sequence::{Gap, Sequence, Waiting};
 use super::user::Owner;
 use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, VIEW_MS, judge_interval, judge_point};
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
@@ -51,7 +51,7 @@ pub(super) struct Session {
 }
 
 /// With it a user of one session, which lies within the user, keeps to the 320 bytes of an allocator's class.
-const _: () = assert!(size_of::<Session>() <= 224, "a session takes more memory");
+const _: () = assert!(size_of::<Session>() <= 200, "a session takes more memory");
 
 /// What came of accepting a report.
 pub(super) struct Accepted {
@@ -120,7 +120,7 @@ impl Session {
 
     /// Reads something of every part of it; the sum is of no meaning.
     pub(super) fn peek(&self, words: &Words) -> i64 {
-        let spans = [&self.covered, &self.minutes].map(|set| set.spans().last().map_or(0, |span| span.1));
+        let spans = [&self.covered, &self.minutes].map(|set| set.last().map_or(0, |span| span.1));
         let first = self.first.map_or(0, |credit| credit.start);
         let title = words.get(self.video).bytes().next().map_or(0, i64::from);
         self.last_at ^ i64::from(spans[0] ^ spans[1] ^ self.unique_ms) ^ first ^ title ^ self.sequence.peek()
@@ -146,12 +146,12 @@ impl Session {
         self.last_at < oldest && !self.sequence.waits()
     }
 
-    /// Takes in a report that is neither late nor a duplicate, in the gap before run `next`, and credits what it proves. A point
-    /// waits until `until` at the latest.
+    /// Takes in a report that is neither late nor a duplicate, in its gap, and credits what it proves. A point waits until `until`
+    /// at the latest.
     pub(super) fn accept(
         &mut self,
         record: &Record,
-        next: usize,
+        gap: Gap,
         until: i64,
         device: Option<TextCode>,
         beside: Beside<'_>,
@@ -179,7 +179,7 @@ impl Session {
             until,
             heartbeats: self.heartbeats,
         });
-        let placed = self.sequence.insert(next, record.seq, playhead, point);
+        let placed = self.sequence.insert(gap, record.seq, playhead, point);
         let judged = match (&record.ad, record.played(), placed.before) {
             (Some(_), ..) => Some(Err(Disposition::Ad)),
             (None, Some(played), _) => {
