@@ -73,6 +73,15 @@ impl Records {
         self.heartbeats.len() + self.dead_letters.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn append(&mut self, mut others: Records) {
+        self.heartbeats.append(&mut others.heartbeats);
+        self.dead_letters.append(&mut others.dead_letters);
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.heartbeats.iter().chain(&self.dead_letters).map(|record| record.key.len() + record.value.len()).sum()
     }

@@ -202,7 +202,7 @@ impl Gateway {
 
     /// Waits until everything is safe.
     async fn append(&self, Judged { verdict, site, .. }: &mut Judged) -> Result<(), Problem> {
-        if verdict.records.len() > 0 {
+        if !verdict.records.is_empty() {
             self.appender.append(&mut verdict.records).await.map_err(|refused| match refused {
                 Refused::Full => Problem::retry(Fault::Overloaded, RETRY_AFTER_S),
                 Refused::Unavailable => Problem::retry(Fault::LogUnavailable, RETRY_AFTER_S),

@@ -10,6 +10,7 @@ mod appender;
 mod body;
 mod clock;
 mod consent;
+mod detour;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

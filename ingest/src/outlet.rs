@@ -1,11 +1,12 @@
 //! The way out of the gateway: to the log, or, while the log is away, to the spool on local disk, from where
 //! [`crate::replay`] brings everything to the log in its order.
 //!
-//! A batch that the log has not acknowledged in time goes to the spool too. The log may have it all the same; then it has
-//! its reports twice, and a report counts once however often it is there (specification, section 3).
+//! What the log has not acknowledged in time goes to the spool too. The log may have it all the same; then it has those reports
+//! twice, and a report counts once however often it is there (specification, section 3).
 
 use crate::appender::Records;
 use crate::clock;
+use crate::detour::Detour;
 use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS, TROUBLE_LASTS};
 use futures::future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -51,8 +52,7 @@ pub(crate) struct Outlet {
     /// Not known before the log was there once.
     pub(crate) partitions: OnceLock<Partitions>,
     pub(crate) spool: Option<Spool>,
-    /// Whether batches go to the spool. Then something is in it, and newer batches must not overtake it.
-    detour: AtomicBool,
+    detour: Detour,
     /// Tells the replay that there is work.
     pub(crate) spooled: Notify,
     /// What was handed to the log and is not settled. The producer blocks its caller when its own queue is full, so that must
@@ -100,13 +100,16 @@ impl Trouble {
 
 impl Outlet {
     pub(crate) fn new(producer: Producer, topics: Topics, spool: Option<Spool>) -> Outlet {
-        let detour = spool.as_ref().is_some_and(|spool| spool.depth().records > 0);
+        let detour = Detour::default();
+        if spool.as_ref().is_some_and(|spool| spool.depth().records > 0) {
+            detour.begin_for_all();
+        }
         Outlet {
             producer,
             topics,
             partitions: OnceLock::new(),
             spool,
-            detour: AtomicBool::new(detour),
+            detour,
             spooled: Notify::new(),
             queue: Arc::default(),
             log_trouble: Trouble::default(),
@@ -119,16 +122,20 @@ impl Outlet {
         let Some(spool) = &self.spool else {
             return self.direct(&mut records, APPEND_TIMEOUT).await;
         };
-        if !self.detour.load(Ordering::Relaxed) {
-            if self.direct(&mut records, DETOUR_AFTER).await.is_ok() {
-                self.spool_trouble.ends(); // nobody needs the spool
-                return Ok(());
-            }
-            if !self.detour.swap(true, Ordering::Relaxed) && !self.spool_trouble.is_there() {
+        let are_placed = self.place(&mut records);
+        let mut detoured = self.detour.divert(&mut records);
+        let is_sent = records.is_empty() || are_placed && self.send(&mut records, DETOUR_AFTER).await.is_ok();
+        if !is_sent {
+            if self.detour.begin(&records, are_placed) && !self.spool_trouble.is_there() {
                 tracing::warn!("the log does not take records, they go to the spool");
             }
+            detoured.append(records);
         }
-        match spool.append(self.spooled_of(records)).await {
+        if detoured.is_empty() {
+            self.spool_trouble.ends(); // nobody needs the spool
+            return Ok(());
+        }
+        match spool.append(self.spooled_of(detoured)).await {
             Ok(()) => {
                 if self.spool_trouble.ends() {
                     tracing::info!("the spool takes records again");
@@ -142,7 +149,7 @@ impl Outlet {
                     tracing::error!(%error, "the spool does not take records");
                 }
                 if spool.depth().records == 0 {
-                    self.detour.store(false, Ordering::Relaxed); // the log may be back, and nothing would say so
+                    self.detour.end(); // the log may be back, and nothing would say so
                 }
                 Err(Refused::Unavailable)
             }
@@ -159,7 +166,7 @@ impl Outlet {
 
     /// Whether everything goes straight to the log.
     pub(crate) fn is_direct(&self) -> bool {
-        !self.detour.load(Ordering::Relaxed)
+        !self.detour.is_taken()
     }
 
     /// Why nothing will reach the log any more, if that is so.
@@ -175,46 +182,53 @@ impl Outlet {
     /// Ends the detour: the spool is empty. A batch on its way into the spool at this very moment reaches the log a little
     /// later than newer ones; the order on the way does not matter to anybody.
     pub(crate) fn end_detour(&self) {
-        if self.detour.swap(false, Ordering::Relaxed) {
+        if self.detour.end() {
             tracing::info!("the spool is empty, records go straight to the log again");
         }
     }
 
-    /// Hands records to the log and waits until it has acknowledged all of them. When it takes those for one topic and refuses the
-    /// others, the others are left.
+    /// Hands records to the log and waits until it has acknowledged all of them. Those of partitions that have not taken theirs are
+    /// left.
     pub(crate) async fn direct(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
-        let partitions = self.partitions.get().ok_or(Refused::Unavailable)?;
-        place(&mut records.heartbeats, partitions.heartbeats);
-        place(&mut records.dead_letters, partitions.dead_letters);
+        if self.place(records) { self.send(records, patience).await } else { Err(Refused::Unavailable) }
+    }
+
+    /// The same for records that have their places.
+    async fn send(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
         let queued = Queued::of(records, &self.queue)?;
-        let heartbeats = self.producer.append(&self.topics.heartbeats, &records.heartbeats);
-        let dead_letters = self.producer.append(&self.topics.dead_letters, &records.dead_letters);
-        let mut delivered = Box::pin(future::join(heartbeats, dead_letters));
-        let outcome = match timeout(patience, &mut delivered).await {
-            Ok((heartbeats, dead_letters)) => {
-                let refused = [(&heartbeats, &mut records.heartbeats), (&dead_letters, &mut records.dead_letters)];
-                refused.into_iter().filter(|(taken, _)| taken.is_ok()).for_each(|(_, records)| records.clear());
-                heartbeats.and(dead_letters).map_err(|error| error.to_string())
-            }
-            Err(_) => {
-                // They count as queued until the log has settled them, whether anybody waits or not.
-                tokio::spawn(async move {
-                    let _settled = delivered.await;
-                    drop(queued);
-                });
-                Err(format!("no acknowledgement within {} ms", patience.as_millis()))
-            }
+        let mut heartbeats = self.producer.append(&self.topics.heartbeats, &records.heartbeats);
+        let mut dead_letters = self.producer.append(&self.topics.dead_letters, &records.dead_letters);
+        let outcome = match timeout(patience, future::join(&mut heartbeats, &mut dead_letters)).await {
+            Ok((heartbeats, dead_letters)) => heartbeats.and(dead_letters).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no acknowledgement within {} ms", patience.as_millis())),
         };
         if let Err(reason) = outcome {
-            if self.log_trouble.begins(reason.clone()) {
-                tracing::warn!(reason, "the log does not take records");
+            records.heartbeats.retain(|record| !heartbeats.is_safe(record.partition));
+            records.dead_letters.retain(|record| !dead_letters.is_safe(record.partition));
+            // They count as queued until the log has settled them, whether anybody waits or not.
+            tokio::spawn(async move {
+                let _settled = future::join(heartbeats, dead_letters).await;
+                drop(queued);
+            });
+            if !records.is_empty() {
+                if self.log_trouble.begins(reason.clone()) {
+                    tracing::warn!(reason, "the log does not take records");
+                }
+                return Err(Refused::Unavailable);
             }
-            return Err(Refused::Unavailable);
         }
-        if self.log_trouble.ends() {
+        if self.is_direct() && self.log_trouble.ends() {
             tracing::info!("the log takes records again");
         }
         Ok(())
+    }
+
+    /// Puts each record on the partition of its key, if it is known how many there are.
+    fn place(&self, records: &mut Records) -> bool {
+        let Some(partitions) = self.partitions.get() else { return false };
+        place(&mut records.heartbeats, partitions.heartbeats);
+        place(&mut records.dead_letters, partitions.dead_letters);
+        true
     }
 
     fn spooled_of(&self, records: Records) -> Vec<Spooled> {
@@ -267,8 +281,54 @@ impl Drop for Queued {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use bytes::Bytes;
+    use std::time::SystemTime;
+    use topic::{KafkaSettings, Log, TopicSpec, partition_for};
+
+    const MOST_BYTES: u32 = 10_000;
+
+    /// Kafka, and a topic of two partitions that takes records of up to [`MOST_BYTES`].
+    async fn kafka() -> (Log, String) {
+        let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect("run the tests with `scripts/with-services`");
+        let log = Log::kafka(&KafkaSettings { brokers, client: Vec::new() }).unwrap();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let name = format!("outlet-{}-{now}", std::process::id());
+        let (partitions, replication, retention_ms, max_message_bytes) = (2, 1, 3_600_000, MOST_BYTES);
+        log.create_topic(&TopicSpec { name: name.clone(), partitions, replication, retention_ms, max_message_bytes })
+            .await
+            .unwrap();
+        (log, name)
+    }
+
+    /// A heartbeat for a partition, of two.
+    fn heartbeat(partition: u32, bytes: usize) -> Outgoing {
+        let keys = (0..).map(|number: u32| Bytes::from(number.to_string()));
+        let key = keys.into_iter().find(|key| partition_for(key, 2) == partition).unwrap();
+        let value = (0..bytes).map(|index| (index * index % 251) as u8 ^ (index / 251) as u8).collect(); // hard to compress
+        Outgoing { partition: 0, key, value }
+    }
+
+    #[tokio::test]
+    async fn one_partition_that_takes_nothing_does_not_keep_the_others_from_the_log() {
+        let (log, topic) = kafka().await;
+        let dir = tempfile::TempDir::new().unwrap();
+        let spool = Spool::open(dir.path(), 64 << 20).unwrap();
+        let outlet =
+            Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new(&topic, &topic), Some(spool.clone()));
+        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        let take = async |heartbeats| outlet.take(Records { heartbeats, ..Records::default() }).await.unwrap();
+        take(vec![heartbeat(0, 100), heartbeat(1, 100)]).await;
+        assert_eq!((log.end_offsets(&topic).await.unwrap(), spool.depth().records), (vec![1, 1], 0));
+
+        let refused = heartbeat(1, 4 * MOST_BYTES as usize);
+        take(vec![refused, heartbeat(0, 100)]).await;
+        assert_eq!((log.end_offsets(&topic).await.unwrap(), spool.depth().records), (vec![2, 1], 1));
+        take(vec![heartbeat(1, 100), heartbeat(0, 100)]).await;
+        let expected = (vec![3, 1], 2); // nothing overtakes it on its partition, and the other one goes on
+        assert_eq!((log.end_offsets(&topic).await.unwrap(), spool.depth().records), expected);
+    }
 
     #[test]
     fn the_queue_is_full_by_records_or_by_bytes_and_what_leaves_it_makes_room() {

@@ -27,7 +27,7 @@ async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
             continue;
         }
         let mut records = records(outlet, &oldest.records)?;
-        // What one topic takes is not sent again because the other one refuses its part.
+        // What one partition has taken is not sent again because another one refuses its part.
         while outlet.direct(&mut records, APPEND_TIMEOUT).await.is_err() {
             tokio::time::sleep(REPLAY_PAUSE).await;
         }

@@ -1,4 +1,4 @@
-//! The outcome of one `append`: one counter for all its records, one waker.
+//! The outcome of one `append`: one counter for all its records, one for those of each partition, one waker.
 
 use crate::LogError;
 use std::future::Future;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Resolves when every record of one `append` is acknowledged, or with the first failure.
+/// Resolves when every record of one `append` is acknowledged or has failed, with the first failure if there is one.
 /// Dropping it takes nothing back.
 #[must_use = "an append that nobody waits for may be lost unseen"]
 pub struct Delivery(Arc<Acknowledgement>);
@@ -16,6 +16,8 @@ pub struct Delivery(Arc<Acknowledgement>);
 /// What the records of one `append` share; each settles it once.
 pub(crate) struct Acknowledgement {
     waiting: AtomicUsize,
+    /// Records that are not acknowledged, by partition; empty for an append that is acknowledged as a whole.
+    missing: Box<[(u32, AtomicUsize)]>,
     outcome: Mutex<Outcome>,
 }
 
@@ -24,13 +26,26 @@ struct Outcome {
     failure: Option<LogError>,
     waker: Option<Waker>,
     settled: bool,
+    failed: bool,
 }
 
 impl Delivery {
-    /// A delivery of `records` records, and the side that settles it.
+    /// A delivery of `records` records, acknowledged as a whole, and the side that settles it.
     pub(crate) fn of(records: usize) -> (Delivery, Arc<Acknowledgement>) {
+        Delivery::new(records, Box::default())
+    }
+
+    /// A delivery of so many records for each partition, by partition, and the side that settles it.
+    pub(crate) fn of_parts(parts: impl Iterator<Item = (u32, usize)>) -> (Delivery, Arc<Acknowledgement>) {
+        let parts: Vec<(u32, usize)> = parts.collect();
+        let records = parts.iter().map(|(_, records)| records).sum();
+        Delivery::new(records, parts.into_iter().map(|(partition, records)| (partition, records.into())).collect())
+    }
+
+    fn new(records: usize, missing: Box<[(u32, AtomicUsize)]>) -> (Delivery, Arc<Acknowledgement>) {
         let acknowledgement = Arc::new(Acknowledgement {
             waiting: AtomicUsize::new(records),
+            missing,
             outcome: Mutex::new(Outcome { settled: records == 0, ..Outcome::default() }),
         });
         (Delivery(Arc::clone(&acknowledgement)), acknowledgement)
@@ -42,21 +57,46 @@ impl Delivery {
         acknowledgement.settle(1, Some(error));
         delivery
     }
+
+    /// Whether all its records for this partition are acknowledged, as they may be while others are not or have failed.
+    pub fn is_safe(&self, partition: u32) -> bool {
+        match self.0.missing_of(partition) {
+            Some(missing) => missing.load(Ordering::Acquire) == 0,
+            None => {
+                let outcome = self.0.outcome();
+                outcome.settled && !outcome.failed
+            }
+        }
+    }
 }
 
 impl Acknowledgement {
-    /// Takes `records` off the count; a failure settles the whole delivery at once.
+    /// Takes a record of the partition off the count.
+    pub(crate) fn settle_one(&self, partition: u32, failure: Option<LogError>) {
+        if let (Some(missing), None) = (self.missing_of(partition), &failure) {
+            missing.fetch_sub(1, Ordering::Release);
+        }
+        self.settle(1, failure);
+    }
+
+    fn missing_of(&self, partition: u32) -> Option<&AtomicUsize> {
+        let index = self.missing.binary_search_by_key(&partition, |(partition, _)| *partition).ok()?;
+        Some(&self.missing[index].1)
+    }
+
+    /// Takes `records` off the count.
     pub(crate) fn settle(&self, records: usize, failure: Option<LogError>) {
-        let left = self.waiting.fetch_sub(records, Ordering::AcqRel) - records;
-        if left > 0 && failure.is_none() {
+        if let Some(failure) = failure {
+            let mut outcome = self.outcome();
+            outcome.failed = true;
+            outcome.failure.get_or_insert(failure);
+        }
+        if self.waiting.fetch_sub(records, Ordering::AcqRel) > records {
             return;
         }
         let waker = {
             let mut outcome = self.outcome();
-            if !outcome.settled {
-                outcome.settled = true;
-                outcome.failure = failure;
-            }
+            outcome.settled = true;
             outcome.waker.take()
         };
         if let Some(waker) = waker {

@@ -101,8 +101,8 @@ enum ProducerKind {
 }
 
 impl Producer {
-    /// Appends in order (per partition), enqueued when this returns. The future resolves when all are durable, or
-    /// with the first failure. Waits (blocking) while the queue is full: that is the backpressure.
+    /// Appends in order (per partition), enqueued when this returns. The future resolves when all are durable or
+    /// have failed, with the first failure if there is one. Waits (blocking) while the queue is full: that is the backpressure.
     pub fn append(&self, topic: &str, records: &[Outgoing]) -> Delivery {
         match &self.0 {
             ProducerKind::Kafka(producer) => producer.append(topic, records),

@@ -176,6 +176,25 @@ async fn a_record_that_no_partition_takes_fails_its_append() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_failed_says_which_partitions_have_it() {
+    for Tested { name, log, _dir } in logs() {
+        let spec = spec("partly", 2);
+        log.create_topic(&spec).await.unwrap();
+        let producer = log.producer(Duration::ZERO).unwrap();
+        let large = Outgoing { partition: 1, key: Bytes::new(), value: incompressible(2 << 20) };
+        let mut delivery = producer.append(&spec.name, &[large, record(0, 0), record(0, 1)]);
+        assert!((&mut delivery).await.is_err(), "{name}");
+        producer.flush(PATIENCE).await.unwrap();
+        let ends = log.end_offsets(&spec.name).await.unwrap();
+        assert_eq!(ends, if name == "kafka" { [2, 0] } else { [0, 0] }, "the embedded log takes all or nothing");
+        assert_eq!([0, 1].map(|partition| delivery.is_safe(partition)), [ends[0] == 2, false], "{name}");
+        let mut delivery = producer.append(&spec.name, &[record(1, 0)]);
+        (&mut delivery).await.unwrap();
+        assert!(delivery.is_safe(1), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_of_a_kafka_group_share_partitions_and_read_on_in_those_they_keep() {
     let log = kafka();
     let spec = spec("group", 4);

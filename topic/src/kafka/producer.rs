@@ -59,8 +59,11 @@ impl KafkaProducer {
     }
 
     pub(crate) fn append(&self, topic: &str, records: &[Outgoing]) -> Delivery {
-        let (delivery, acknowledgement) = Delivery::of(records.len());
-        if let Err(error) = self.0.enqueue(topic, records, &acknowledgement) {
+        let mut by_partition: Vec<&Outgoing> = records.iter().collect();
+        by_partition.sort_by_key(|record| record.partition); // stable: the order within a partition stays
+        let parts = runs(&by_partition).map(|records| (records[0].partition, records.len()));
+        let (delivery, acknowledgement) = Delivery::of_parts(parts);
+        if let Err(error) = self.0.enqueue(topic, &by_partition, &acknowledgement) {
             let failure = LogError::Append { topic: topic.to_owned(), reason: error.to_string() };
             acknowledgement.settle(records.len(), Some(failure));
         }
@@ -82,20 +85,21 @@ impl KafkaProducer {
 }
 
 impl Connection {
-    /// Hands all records over; an error means that none was.
-    fn enqueue(&self, name: &str, records: &[Outgoing], all: &Arc<Acknowledgement>) -> Result<(), KafkaError> {
+    /// Hands all records, which are sorted by partition, over; an error means that none was.
+    fn enqueue(&self, name: &str, sorted: &[&Outgoing], all: &Arc<Acknowledgement>) -> Result<(), KafkaError> {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if !topics.contains_key(name) {
             topics.insert(name.to_owned(), NativeTopic::new(&self.producer, name)?);
         }
         let topic = &topics[name];
-        let mut by_partition: Vec<&Outgoing> = records.iter().collect();
-        by_partition.sort_by_key(|record| record.partition); // stable: the order within a partition stays
-        for records in by_partition.chunk_by(|one, other| one.partition == other.partition) {
-            topic.produce(name, records, all);
-        }
+        runs(sorted).for_each(|records| topic.produce(name, records, all));
         Ok(())
     }
+}
+
+/// The records of each partition.
+fn runs<'a, 'r>(sorted: &'a [&'r Outgoing]) -> impl Iterator<Item = &'a [&'r Outgoing]> {
+    sorted.chunk_by(|one, other| one.partition == other.partition)
 }
 
 /// librdkafka's handle of a topic, given back when dropped.
@@ -176,16 +180,20 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = Arc<Acknowledgement>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, all: Arc<Acknowledgement>) {
-        match result {
-            Ok(_) => {
+        let (message, failure) = match result {
+            Ok(message) => {
                 self.0.works();
-                all.settle(1, None);
+                (message, None)
             }
             Err((error, message)) => {
                 let (topic, reason) = (message.topic().to_owned(), error.to_string());
-                all.settle(1, Some(LogError::Append { topic, reason }));
+                (message, Some(LogError::Append { topic, reason }))
             }
-        }
+        };
+        all.settle_one(
+            u32::try_from(message.partition()).expect("a record has its partition when it is appended"),
+            failure,
+        );
     }
 }
 
