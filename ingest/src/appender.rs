@@ -77,7 +77,7 @@ impl Records {
         self.len() == 0
     }
 
-    pub(crate) fn append(&mut self, mut others: Records) {
+    pub(crate) fn append(&mut self, others: &mut Records) {
         self.heartbeats.append(&mut others.heartbeats);
         self.dead_letters.append(&mut others.dead_letters);
     }
@@ -102,8 +102,7 @@ impl Appender {
             batch
         });
         let mut gathered = batch.records.borrow_mut();
-        gathered.heartbeats.append(&mut records.heartbeats);
-        gathered.dead_letters.append(&mut records.dead_letters);
+        gathered.append(records);
         let is_full = gathered.len() >= MAX_BATCH_RECORDS;
         drop(gathered);
         let appended = Appended { batch: batch.clone(), place: None };

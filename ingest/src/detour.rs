@@ -1,5 +1,6 @@
 //! Which records take the detour over the spool: those of partitions that the log has refused or not acknowledged in time. Others
-//! of the same partition must not overtake what is in the spool; those of other partitions need not wait for it.
+//! of the same partition do not overtake what is in the spool, since a point that comes a minute after those behind it is late;
+//! those of other partitions need not wait for it.
 
 use crate::appender::Records;
 use std::collections::BTreeSet;

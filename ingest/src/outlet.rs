@@ -129,7 +129,7 @@ impl Outlet {
             if self.detour.begin(&records, are_placed) && !self.spool_trouble.is_there() {
                 tracing::warn!("the log does not take records, they go to the spool");
             }
-            detoured.append(records);
+            detoured.append(&mut records);
         }
         if detoured.is_empty() {
             self.spool_trouble.ends(); // nobody needs the spool
@@ -174,13 +174,13 @@ impl Outlet {
         self.producer.fatal_error()
     }
 
-    /// Whether nothing more goes into the spool. Then the log is away, too.
+    /// Whether nothing more goes into the spool, while some of the log is away, too.
     pub(crate) fn is_spool_full(&self) -> bool {
         self.spool.as_ref().is_some_and(|spool| !self.is_direct() && spool.is_full())
     }
 
     /// Ends the detour: the spool is empty. A batch on its way into the spool at this very moment reaches the log a little
-    /// later than newer ones; the order on the way does not matter to anybody.
+    /// later than newer ones, by less than a point waits for the one before it.
     pub(crate) fn end_detour(&self) {
         if self.detour.end() {
             tracing::info!("the spool is empty, records go straight to the log again");

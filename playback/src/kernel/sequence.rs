@@ -37,7 +37,8 @@ struct Open {
     /// The last reports of runs before the last one, by `seq`. A gap behind a run that has none is closed: a point was judged
     /// across it, and points that belong there come too late.
     tails: Ordered<Playhead>,
-    /// The points that wait, by `seq`; each is the first report of its run. Never more than a point waits for reports.
+    /// The points that wait, by `seq`; each is the first report of its run. They are few, because none waits
+    /// for many later reports.
     waiting: Vec<(u32, Waiting)>,
 }
 
@@ -104,7 +105,10 @@ impl Sequence {
     pub(super) fn insert(&mut self, gap: Gap, seq: u32, playhead: Playhead, point: Option<Waiting>) -> Placed {
         let Gap { before: run, is_end } = gap;
         let follows = run.filter(|(_, last)| last + 1 == seq);
-        if let (true, Some(_), Some((_, last))) = (is_end, follows, self.runs.last_mut()) {
+        if is_end
+            && follows.is_some()
+            && let Some((_, last)) = self.runs.last_mut()
+        {
             *last = seq; // nearly always
             return Placed { before: Some(self.tail.replace(playhead)), released: None };
         }

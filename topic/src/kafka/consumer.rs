@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 pub(crate) struct KafkaConsumer {
     topic: String,
     assignment: Box<dyn Assignment>,
-    assigned: Vec<u32>,
     queues: Option<Queues>, // taken out before the consumer closes
     consumer: BaseConsumer<Changes>,
 }
@@ -52,7 +51,7 @@ impl KafkaConsumer {
         // SAFETY: `Drop` below drops the queues before the consumer.
         let queues = unsafe { Queues::new(consumer.client().native_ptr(), caps::CONSUME_BATCH) };
         consumer.subscribe(&[topic]).map_err(failed)?;
-        Ok(KafkaConsumer { topic: topic.to_owned(), assignment, assigned: Vec::new(), queues: Some(queues), consumer })
+        Ok(KafkaConsumer { topic: topic.to_owned(), assignment, queues: Some(queues), consumer })
     }
 
     pub(crate) fn poll(
@@ -87,7 +86,7 @@ impl KafkaConsumer {
     }
 
     pub(crate) fn seek(&mut self, partition: u32, to: Start) -> Result<(), LogError> {
-        if !self.assigned.contains(&partition) {
+        if !self.queues().partitions().contains(&partition) {
             return Err(LogError::NoPartition { topic: self.topic.clone(), partition });
         }
         self.consumer
@@ -144,12 +143,10 @@ impl KafkaConsumer {
         }
         let topic = self.topic.clone();
         self.queues().take_over(&topic, &partitions)?;
-        self.assigned.extend(partitions);
         self.consumer.incremental_assign(&offsets).map_err(|error| LogError::kafka("taking partitions", error))
     }
 
     fn lose(&mut self, partitions: &[u32]) -> Result<(), LogError> {
-        self.assigned.retain(|assigned| !partitions.contains(assigned));
         self.assignment.revoked(partitions);
         self.queues().release(partitions);
         let list = self.list_of(partitions);
@@ -192,7 +189,7 @@ impl KafkaConsumer {
 
 impl Drop for KafkaConsumer {
     fn drop(&mut self) {
-        let revoked = std::mem::take(&mut self.assigned);
+        let revoked = self.queues().partitions();
         if !revoked.is_empty() {
             self.assignment.revoked(&revoked);
         }

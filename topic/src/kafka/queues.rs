@@ -63,6 +63,11 @@ impl Queues {
         Ok(())
     }
 
+    /// The partitions that were taken over and not let go.
+    pub(super) fn partitions(&self) -> Vec<u32> {
+        self.partitions.keys().copied().collect()
+    }
+
     /// Lets go of the partitions. Records of theirs still queued are outdated once they are no longer assigned, and librdkafka
     /// drops them.
     pub(super) fn release(&mut self, partitions: &[u32]) {
@@ -105,8 +110,7 @@ impl Queues {
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        let all: Vec<u32> = self.partitions.keys().copied().collect();
-        self.release(&all);
+        self.release(&self.partitions());
         // SAFETY: ours since `new`, destroyed once; the consumer still lives.
         unsafe { rd_kafka_queue_destroy(self.taken) };
     }
