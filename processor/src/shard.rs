@@ -52,6 +52,8 @@ struct OpenEpoch {
 pub enum Folded {
     /// It is accounted for here.
     Taken,
+    /// It was folded before: Kafka's client may give records again that it gave just before a rebalance.
+    Repeated,
     /// It belongs on the late topic.
     Late,
     /// It is no record of ours, or says what none of ours can; counted as a tick, so that one foreign record does not stop a partition for good.
@@ -157,9 +159,12 @@ impl Shard {
         self.kernel.anticipate(heartbeats.map(|reading| &reading.record));
     }
 
-    /// Folds the next record. [`Shard::cut`] comes first.
+    /// Folds the next record, and passes over those that were folded. [`Shard::cut`] comes first.
     pub fn fold(&mut self, offset: u64, logged_at: i64, reading: &Reading) -> Result<Folded, LogGap> {
-        if offset != self.next_offset {
+        if offset < self.next_offset {
+            return Ok(Folded::Repeated);
+        }
+        if offset > self.next_offset {
             return Err(LogGap { partition: self.partition, expected: self.next_offset, found: offset });
         }
         self.next_offset += 1;

@@ -200,7 +200,7 @@ impl Worker {
     /// Tells lag monitors how far the output is acknowledged; nothing here reads it.
     fn report_progress(&mut self, consumer: &mut Consumer) {
         for owned in self.folding.shards.values_mut().filter(|owned| owned.committed < owned.acknowledged) {
-            if let Err(error) = consumer.commit(owned.partition, owned.acknowledged) {
+            if let Err(error) = consumer.store_offset(owned.partition, owned.acknowledged) {
                 tracing::debug!(partition = owned.partition, %error, "lag monitors were not told");
             }
             owned.committed = owned.acknowledged;
@@ -302,7 +302,7 @@ impl Folding {
                     owned.begin_snapshot_if_due(every);
                 }
                 match owned.shard.fold(record.offset, record.timestamp_ms, reading)? {
-                    Folded::Taken => {}
+                    Folded::Taken | Folded::Repeated => {}
                     Folded::Late => late.push(late_copy(record)),
                     Folded::Unreadable => tell_unreadable(record),
                 }

@@ -92,11 +92,13 @@ fn an_epoch_ends_at_the_latest_after_32768_records() {
 }
 
 #[test]
-fn a_record_that_is_no_heartbeat_is_counted_as_a_tick_and_a_missing_one_stops_the_shard() {
+fn a_record_that_is_no_heartbeat_is_a_tick_and_a_missing_one_stops_the_shard_and_a_repeated_one_is_passed_over() {
     let mut shard = Shard::new(0, 1_000, Parameters::default());
     assert_eq!(shard.fold(0, START, &Reading::of(b"\xff\xffnonsense")).unwrap(), Folded::Unreadable);
     let error = shard.fold(2, START, &Reading::of(&report(0))).unwrap_err().to_string();
     assert!(error.contains("offset 2 instead of 1"), "{error}");
+    assert_eq!(shard.fold(0, START + 1, &Reading::of(&report(0))).unwrap(), Folded::Repeated);
+    assert_eq!((shard.next_offset(), shard.clock()), (1, START));
 }
 
 #[test]

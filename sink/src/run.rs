@@ -227,10 +227,11 @@ impl Sink {
         for (&partition, range) in &batch.ranges {
             meters::clock(partition, range.to, range.clock);
             // For lag monitors only, so a failure is theirs: `progress` is where the sink resumes.
-            if let (true, Err(error)) =
-                (self.state.chains.contains_key(&partition), self.consumer.commit(partition, range.partials_offset))
-            {
-                tracing::debug!(%error, partition, "the group's offset could not be committed");
+            if let (true, Err(error)) = (
+                self.state.chains.contains_key(&partition),
+                self.consumer.store_offset(partition, range.partials_offset),
+            ) {
+                tracing::debug!(%error, partition, "lag monitors were not told");
             }
         }
     }

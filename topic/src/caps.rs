@@ -30,6 +30,8 @@ pub const CONSUME_BATCH: usize = 1_000;
 pub const CONSUMER_TURN: Duration = Duration::from_millis(100);
 /// Longest between two polls before the group takes the partitions away.
 pub const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// How often a group tells lag monitors how far it is.
+pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a question about topics or offsets may take.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause before such a question is asked again.

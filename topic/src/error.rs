@@ -1,7 +1,7 @@
 //! What can go wrong with the log, one variant per way out.
 
 /// Why the log could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// No such topic.
     #[error("topic {topic} does not exist: create it first (`watchbeat migrate`)")]
@@ -99,7 +99,7 @@ pub enum LogError {
         /// The topic.
         topic: String,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The Kafka client or broker failed.
     #[error("kafka: {action}: {reason}")]

@@ -158,11 +158,11 @@ impl Consumer {
         }
     }
 
-    /// Tells lag monitors how far the group is; nobody reads from it. The embedded log has no monitors and
-    /// ignores it.
-    pub fn commit(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
+    /// Notes how far the group is in a partition that is assigned now; lag monitors are told of it once a second and when the partition
+    /// leaves, and nobody reads from it. The embedded log has no monitors and ignores it.
+    pub fn store_offset(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
         match &mut self.0 {
-            ConsumerKind::Kafka(consumer) => consumer.commit(partition, next_offset),
+            ConsumerKind::Kafka(consumer) => consumer.store_offset(partition, next_offset),
             ConsumerKind::Embedded(_) => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use follower::{Follower, Kept, read_until};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use topic::{KafkaSettings, Log, LogError, Outgoing, Position, Start, TopicSpec, partition_for};
@@ -120,7 +121,7 @@ async fn reading_goes_on_at_the_offset_asked_for_and_seek_moves_it() {
         let read = follower.read(5);
         assert!(read.iter().all(|record| record.partition == 1), "{name}");
         assert_eq!((read[0].offset, read[4].offset), (95, 99), "{name}");
-        follower.consumer.commit(1, 100).unwrap();
+        follower.consumer.store_offset(1, 100).unwrap();
         // A reader that waits is woken by an append.
         append(&log, &spec.name, vec![record(1, 100)]).await;
         assert_eq!(follower.read(1)[0].offset, 100, "{name}");
@@ -208,6 +209,9 @@ async fn members_of_a_kafka_group_share_partitions_and_read_on_in_those_they_kee
     while first.partitions().len() != 2 || second.partitions().len() != 2 {
         assert!(Instant::now() < deadline, "{:?} {:?}", first.history(), second.history());
         first.poll();
+        // However busily it tells where it is: a rebalance waits until no commit is under way.
+        let partitions = first.partitions();
+        partitions.iter().cycle().take(500).for_each(|&partition| first.consumer.store_offset(partition, 1).unwrap());
         second.poll();
     }
     let (kept, handed_over) = (sorted(first.partitions()), sorted(second.partitions()));
@@ -224,6 +228,21 @@ async fn members_of_a_kafka_group_share_partitions_and_read_on_in_those_they_kee
     first.poll_until(|follower| follower.partitions().len() == 4);
     let gained = first.history().into_iter().filter(|step| step.starts_with("assigned ["));
     assert_eq!(gained.count(), 2, "at the start, and when the other left: {:?}", first.history());
+    (0..4).for_each(|partition| first.consumer.store_offset(partition, 10 + u64::from(partition)).unwrap());
+    drop(first);
+    assert_eq!(committed(&spec), [10, 11, 12, 13].map(Offset::Offset));
+}
+
+/// What monitors find for the group that has the name of its topic.
+fn committed(spec: &TopicSpec) -> Vec<Offset> {
+    let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("group.id", format!("{0}-{0}", spec.name));
+    let monitor: BaseConsumer = config.create().unwrap();
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition_range(&spec.name, 0, i32::try_from(spec.partitions).unwrap() - 1);
+    let found = monitor.committed_offsets(partitions, PATIENCE).unwrap();
+    found.elements().iter().map(|element| element.offset()).collect()
 }
 
 fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {

@@ -1,7 +1,7 @@
 //! Reads from the embedded log: all partitions of a topic, from where their owner says.
 
 use super::Open;
-use crate::record::{Assignment, Start};
+use crate::record::{Assignment, AssignmentError, Start};
 use crate::{LogError, Record};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,7 +74,8 @@ impl EmbeddedConsumer {
     fn gain(&mut self) -> Result<(), LogError> {
         let partitions: Vec<u32> =
             self.log.shared.with_topic(&self.topic, |topic| (0..topic.spec.partitions).collect())?;
-        let refused = |source| LogError::Assignment { topic: self.topic.clone(), source };
+        let refused =
+            |source: AssignmentError| LogError::Assignment { topic: self.topic.clone(), source: source.into() };
         let wanted = self.assignment.assigned(&partitions).map_err(refused)?;
         let position = |(partition, earliest): (u32, u64)| {
             let position = wanted.iter().find(|position| position.partition == partition);

@@ -1,15 +1,16 @@
 //! Reads from Kafka: the group assigns partitions, the owner of the consumer says where they start.
 //!
 //! Rebalancing is cooperative: a partition that stays with a member is never taken from it, so that what was read of it need
-//! not be restored when others come or leave. Committed offsets are for monitors only and never read.
+//! not be restored when others come or leave. Committed offsets are for monitors only and never read; they are committed all together,
+//! once a second, because a rebalance waits for a moment without commits under way.
 
 use super::context::Events;
 use super::queues::{Fault, Queues};
 use super::{KafkaSettings, not_made, number_of};
-use crate::record::{Assignment, Start};
+use crate::record::{Assignment, AssignmentError, Start};
 use crate::{LogError, Record, caps};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -94,12 +95,12 @@ impl KafkaConsumer {
             .map_err(|error| LogError::kafka("seeking", error))
     }
 
-    pub(crate) fn commit(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
+    pub(crate) fn store_offset(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
         let mut offsets = TopicPartitionList::with_capacity(1);
         offsets
             .add_partition_offset(&self.topic, number_of(partition), offset_of(next_offset))
-            .and_then(|()| self.consumer.commit(&offsets, CommitMode::Async))
-            .map_err(|error| LogError::kafka("committing for monitors", error))
+            .and_then(|()| self.consumer.store_offsets(&offsets))
+            .map_err(|error| LogError::kafka("noting an offset for monitors", error))
     }
 
     /// Lets librdkafka speak, then carries out what the group decided.
@@ -128,7 +129,8 @@ impl KafkaConsumer {
     }
 
     fn gain(&mut self, partitions: Vec<u32>) -> Result<(), LogError> {
-        let refused = |source| LogError::Assignment { topic: self.topic.clone(), source };
+        let refused =
+            |source: AssignmentError| LogError::Assignment { topic: self.topic.clone(), source: source.into() };
         let positions = match partitions.as_slice() {
             [] => Vec::new(), // a rebalance that brings nothing is answered all the same
             some => self.assignment.assigned(some).map_err(refused)?,
@@ -246,7 +248,8 @@ fn config(settings: &KafkaSettings, group: &str) -> rdkafka::ClientConfig {
     ];
     let needed = [
         ("group.id", group.to_owned()),
-        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.commit", "true".to_owned()), // of what `store_offset` noted
+        ("auto.commit.interval.ms", caps::COMMIT_INTERVAL.as_millis().to_string()),
         ("enable.auto.offset.store", "false".to_owned()),
         ("auto.offset.reset", "error".to_owned()),
         ("check.crcs", "true".to_owned()),
