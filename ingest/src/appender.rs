@@ -7,7 +7,8 @@
 use crate::clock;
 use crate::limits::MAX_BATCH_RECORDS;
 use crate::meter::Meters;
-use crate::outlet::{Outlet, Refused};
+use crate::outlet::{Outlet, Refused, Way};
+use crate::records::Records;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::mem;
@@ -18,15 +19,21 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use topic::Outgoing;
 
-/// Takes the records of requests; clones are the same appender.
-#[derive(Clone)]
+/// Takes the records of requests. Those that take the detour have batches of their own, so that nobody waits for them.
 pub(crate) struct Appender {
     outlet: Arc<Outlet>,
+    direct: Rc<Lane>,
+    detour: Rc<Lane>,
+}
+
+/// Batches that go one way.
+struct Lane {
+    outlet: Arc<Outlet>,
     meters: Rc<Meters>,
-    pace: Rc<Pace>,
-    gathering: Rc<RefCell<Option<Rc<Batch>>>>,
+    way: Way,
+    pace: Pace,
+    gathering: RefCell<Option<Rc<Batch>>>,
 }
 
 /// When batches leave: the first at once, each other the linger after the one before it, or earlier when it is full. So a
@@ -61,40 +68,37 @@ struct Batch {
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// The records of a batch, by topic.
-#[derive(Debug, Default)]
-pub(crate) struct Records {
-    pub(crate) heartbeats: Vec<Outgoing>,
-    pub(crate) dead_letters: Vec<Outgoing>,
-}
-
-impl Records {
-    pub(crate) fn len(&self) -> usize {
-        self.heartbeats.len() + self.dead_letters.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(crate) fn append(&mut self, others: &mut Records) {
-        self.heartbeats.append(&mut others.heartbeats);
-        self.dead_letters.append(&mut others.dead_letters);
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.heartbeats.iter().chain(&self.dead_letters).map(|record| record.key.len() + record.value.len()).sum()
-    }
-}
-
 impl Appender {
     pub(crate) fn new(outlet: Arc<Outlet>, meters: Rc<Meters>, linger: Duration) -> Appender {
-        Appender { outlet, meters, pace: Rc::new(Pace::new(linger)), gathering: Rc::default() }
+        let lane = |way| {
+            Rc::new(Lane {
+                outlet: outlet.clone(),
+                meters: meters.clone(),
+                way,
+                pace: Pace::new(linger),
+                gathering: RefCell::default(),
+            })
+        };
+        Appender { direct: lane(Way::Direct), detour: lane(Way::Detour), outlet }
     }
 
     /// Puts the records of one request with those of others; resolves when all of them are safe, or were refused. They
-    /// stay in their order, and dropping the future takes nothing back.
-    pub(crate) fn append(&self, records: &mut Records) -> Appended {
+    /// stay in their order, and dropping the future takes nothing back once it was polled.
+    pub(crate) async fn append(&self, records: &mut Records) -> Result<(), Refused> {
+        let mut detoured = self.outlet.divert(records);
+        let direct = (!records.is_empty()).then(|| self.direct.append(records));
+        if !detoured.is_empty() {
+            self.detour.append(&mut detoured).await?;
+        }
+        match direct {
+            Some(direct) => direct.await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Lane {
+    fn append(self: &Rc<Lane>, records: &mut Records) -> Appended {
         let mut gathering = self.gathering.borrow_mut();
         let batch = gathering.get_or_insert_with(|| {
             let batch = Rc::new(Batch::default());
@@ -114,7 +118,7 @@ impl Appender {
     }
 
     /// Waits for company, then sees the batch through to its outcome, whether anybody still waits for it or not.
-    async fn drive(self, batch: Rc<Batch>) {
+    async fn drive(self: Rc<Lane>, batch: Rc<Batch>) {
         if let Some(due) = self.pace.due(Instant::now()) {
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
@@ -125,7 +129,7 @@ impl Appender {
         self.gathering.borrow_mut().take_if(|gathering| Rc::ptr_eq(gathering, &batch));
         let records = mem::take(&mut *batch.records.borrow_mut());
         let (started, count) = (clock::instant(), records.len());
-        let outcome = self.outlet.take(records).await;
+        let outcome = self.outlet.take(records, self.way).await;
         self.meters.appended(started.elapsed(), count, outcome);
         batch.outcome.set(Some(outcome));
         batch.waiting.take().into_iter().for_each(Waker::wake);

@@ -1,27 +1,23 @@
-//! Which records take the detour over the spool: those of partitions that the log has refused or not acknowledged in time. Others
-//! of the same partition do not overtake what is in the spool, since a point that comes a minute after those behind it is late;
-//! those of other partitions need not wait for it.
+//! Which records take the detour: those of partitions that the log has refused or not acknowledged in time. With a spool it leads over
+//! the local disk, without one they wait for the log among themselves; either way those of other partitions need not wait for them.
+//! Nothing overtakes what takes it on its own partition by much, since a point that comes a minute after those behind it is late.
 
-use crate::appender::Records;
-use std::collections::BTreeSet;
+use crate::records::{PartitionSet, Records};
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use topic::Outgoing;
 
-/// The detour, as long as something is in the spool.
+/// The partitions that are away.
 #[derive(Default)]
 pub(crate) struct Detour {
     is_taken: AtomicBool, // so that nobody locks as long as all is well
     away: Mutex<Away>,
 }
 
-/// Partitions that are away, by topic.
 #[derive(Default)]
 struct Away {
-    all: bool,
-    heartbeats: BTreeSet<u32>,
-    dead_letters: BTreeSet<u32>,
+    all: bool, // also those that are not known yet
+    some: PartitionSet,
 }
 
 impl Detour {
@@ -30,41 +26,48 @@ impl Detour {
         self.is_taken.load(Ordering::Relaxed)
     }
 
-    /// Takes out the records that go to the spool.
-    pub(crate) fn divert(&self, records: &mut Records) -> Records {
-        if !self.is_taken() {
-            return Records::default();
-        }
+    /// The partitions whose records take it; nothing, if all do.
+    pub(crate) fn partitions(&self) -> Option<PartitionSet> {
         let away = self.away();
-        if away.all {
-            return mem::take(records);
-        }
-        Records {
-            heartbeats: taken_out(&mut records.heartbeats, &away.heartbeats),
-            dead_letters: taken_out(&mut records.dead_letters, &away.dead_letters),
-        }
+        (!away.all).then(|| away.some.clone())
     }
 
-    /// From now on records of the partitions of these take it; those of all partitions, if nobody knows on which they are. Says whether
-    /// nobody took it before.
-    pub(crate) fn begin(&self, refused: &Records, are_placed: bool) -> bool {
+    /// Takes out the records that take it.
+    pub(crate) fn divert(&self, records: &mut Records) -> Records {
+        let away = self.away();
+        if away.all { mem::take(records) } else { records.take_out(&away.some) }
+    }
+
+    /// From now on records of these partitions take it; gives those of which none did before.
+    pub(crate) fn begin(&self, refused: &PartitionSet) -> PartitionSet {
         let mut away = self.away();
-        away.all |= !are_placed;
-        away.heartbeats.extend(refused.heartbeats.iter().map(|record| record.partition));
-        away.dead_letters.extend(refused.dead_letters.iter().map(|record| record.partition));
-        !self.is_taken.swap(true, Ordering::Relaxed)
+        self.is_taken.store(true, Ordering::Relaxed);
+        let known = if away.all { refused } else { &away.some };
+        let new = refused.without(known);
+        away.some.insert(refused);
+        new
     }
 
     /// From now on all records take it.
     pub(crate) fn begin_for_all(&self) {
-        self.begin(&Records::default(), false);
+        let mut away = self.away();
+        self.is_taken.store(true, Ordering::Relaxed);
+        away.all = true;
     }
 
-    /// Nobody takes it any more; says whether anybody did.
-    pub(crate) fn end(&self) -> bool {
+    /// Records of these partitions do not take it any more.
+    pub(crate) fn end_for(&self, back: &PartitionSet) {
         let mut away = self.away();
-        *away = Away::default();
-        self.is_taken.swap(false, Ordering::Relaxed)
+        away.some = away.some.without(back);
+        self.is_taken.store(away.all || !away.some.is_empty(), Ordering::Relaxed);
+    }
+
+    /// From now on only records of these partitions take it; says whether others did.
+    pub(crate) fn end_but_for(&self, left: PartitionSet) -> bool {
+        let mut away = self.away();
+        let before = mem::replace(&mut *away, Away { all: false, some: left });
+        self.is_taken.store(!away.some.is_empty(), Ordering::Relaxed);
+        before.all || !before.some.without(&away.some).is_empty()
     }
 
     fn away(&self) -> MutexGuard<'_, Away> {
@@ -72,44 +75,47 @@ impl Detour {
     }
 }
 
-fn taken_out(records: &mut Vec<Outgoing>, away: &BTreeSet<u32>) -> Vec<Outgoing> {
-    records.extract_if(.., |record| away.contains(&record.partition)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
+    use crate::records::tests::records;
 
-    fn records(heartbeats: &[u32], dead_letters: &[u32]) -> Records {
-        let on = |partition: &u32| Outgoing { partition: *partition, key: Bytes::new(), value: Bytes::new() };
-        Records { heartbeats: heartbeats.iter().map(on).collect(), dead_letters: dead_letters.iter().map(on).collect() }
+    /// The partitions of what is left and of what takes the detour.
+    fn diverted(detour: &Detour) -> (PartitionSet, PartitionSet) {
+        let mut sent = records(&[1, 2, 3], &[1]);
+        let taken = detour.divert(&mut sent);
+        (sent.partitions(), taken.partitions())
     }
 
-    fn partitions(records: &Records) -> (Vec<u32>, Vec<u32>) {
-        let of = |records: &[Outgoing]| records.iter().map(|record| record.partition).collect();
-        (of(&records.heartbeats), of(&records.dead_letters))
-    }
-
-    #[test]
-    fn only_partitions_that_were_refused_take_it_until_it_ends() {
-        let detour = Detour::default();
-        let mut sent = records(&[1, 2, 1, 3], &[1]);
-        assert_eq!(partitions(&detour.divert(&mut sent)), (vec![], vec![]));
-        assert!(detour.begin(&records(&[1], &[]), true) && !detour.begin(&records(&[3], &[]), true));
-        assert_eq!(partitions(&detour.divert(&mut sent)), (vec![1, 1, 3], vec![]));
-        assert_eq!(partitions(&sent), (vec![2], vec![1]));
-        assert!(detour.is_taken() && detour.end() && !detour.end() && !detour.is_taken());
-        let mut sent = records(&[1], &[]);
-        assert_eq!(partitions(&detour.divert(&mut sent)), (vec![], vec![]));
+    fn set(heartbeats: &[u32], dead_letters: &[u32]) -> PartitionSet {
+        records(heartbeats, dead_letters).partitions()
     }
 
     #[test]
-    fn all_take_it_while_nobody_knows_where_they_go() {
+    fn only_partitions_that_were_refused_take_it_until_it_ends_for_them() {
         let detour = Detour::default();
-        assert!(detour.begin(&records(&[0], &[]), false));
-        let mut sent = records(&[1, 2], &[7]);
-        assert_eq!(partitions(&detour.divert(&mut sent)), (vec![1, 2], vec![7]));
-        assert!(sent.is_empty());
+        assert!(!detour.is_taken());
+        assert_eq!(detour.begin(&set(&[1], &[])), set(&[1], &[]));
+        assert_eq!(detour.begin(&set(&[1, 3], &[])), set(&[3], &[]));
+        assert_eq!(diverted(&detour), (set(&[2], &[1]), set(&[1, 3], &[])));
+        detour.end_for(&set(&[1, 2], &[]));
+        assert_eq!((diverted(&detour), detour.is_taken()), ((set(&[1, 2], &[1]), set(&[3], &[])), true));
+        detour.end_for(&set(&[3], &[]));
+        assert_eq!((diverted(&detour), detour.is_taken()), ((set(&[1, 2, 3], &[1]), set(&[], &[])), false));
+    }
+
+    #[test]
+    fn all_take_it_until_it_is_known_which_need_to() {
+        let detour = Detour::default();
+        detour.begin_for_all();
+        assert!(detour.is_taken());
+        assert_eq!((diverted(&detour), detour.partitions()), ((set(&[], &[]), set(&[1, 2, 3], &[1])), None));
+        assert!(detour.begin(&set(&[1], &[])).is_empty());
+        assert!(detour.end_but_for(set(&[2], &[])) && !detour.end_but_for(set(&[2], &[])));
+        assert_eq!(
+            (diverted(&detour), detour.partitions()),
+            ((set(&[1, 3], &[1]), set(&[2], &[])), Some(set(&[2], &[])))
+        );
+        assert!(detour.end_but_for(PartitionSet::default()) && !detour.is_taken());
     }
 }

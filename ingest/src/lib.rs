@@ -24,7 +24,9 @@ mod net;
 mod outlet;
 mod problem;
 mod pseudonym;
+mod queue;
 mod rate;
+mod records;
 mod redaction;
 mod replay;
 mod server;
@@ -32,6 +34,7 @@ mod settings;
 mod token;
 mod topics;
 mod trace;
+mod trouble;
 mod verdict;
 mod worker;
 

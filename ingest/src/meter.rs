@@ -15,6 +15,7 @@ const APPEND_SECONDS: &str = "watchbeat_ingest_append_seconds";
 const BATCH_RECORDS: &str = "watchbeat_ingest_batch_records";
 const SPOOL_RECORDS: &str = "watchbeat_ingest_spool_records";
 const SPOOL_BYTES: &str = "watchbeat_ingest_spool_bytes";
+const PARTITIONS_AWAY: &str = "watchbeat_ingest_partitions_away";
 const UNLOGGED: &str = "watchbeat_ingest_unlogged_samples_total";
 const REPLAYED: &str = "watchbeat_ingest_replayed_records_total";
 
@@ -35,6 +36,10 @@ pub(crate) fn describe() {
     describe_histogram!(BATCH_RECORDS, "Records in a batch.");
     describe_gauge!(SPOOL_RECORDS, "Records that wait on local disk for the log.");
     describe_gauge!(SPOOL_BYTES, Unit::Bytes, "What they take of the spool's capacity.");
+    describe_gauge!(
+        PARTITIONS_AWAY,
+        "Partitions of both topics that take no records, as far as it is known: theirs go to the spool, or wait without one."
+    );
     describe_counter!(UNLOGGED, "Sampled requests without a line in the log, because there were too many.");
     describe_counter!(REPLAYED, "Records brought from the spool to the log.");
 }
@@ -44,8 +49,9 @@ pub(crate) fn accepted_of(site: &str) -> Counter {
     counter!(SITE_REPORTS, "site" => site.to_owned())
 }
 
-/// How much waits in the spool.
-pub(crate) fn spool(outlet: &Outlet) {
+/// How the way out is: how much waits in the spool, and how many partitions take nothing.
+pub(crate) fn outlet(outlet: &Outlet) {
+    gauge!(PARTITIONS_AWAY).set(outlet.partitions_away() as f64);
     if let Some(spool) = &outlet.spool {
         let depth = spool.depth();
         gauge!(SPOOL_RECORDS).set(depth.records as f64);

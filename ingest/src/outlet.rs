@@ -4,16 +4,15 @@
 //! What the log has not acknowledged in time goes to the spool too. The log may have it all the same; then it has those reports
 //! twice, and a report counts once however often it is there (specification, section 3).
 
-use crate::appender::Records;
 use crate::clock;
 use crate::detour::Detour;
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS, TROUBLE_LASTS};
-use futures::future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER};
+use crate::queue::{Queue, Sent};
+use crate::records::{PartitionSet, Records};
+use crate::trouble::Trouble;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 use topic::{LogError, Outgoing, Producer, Spool, Spooled};
 
 /// Why a batch is not safe.
@@ -45,6 +44,15 @@ pub(crate) struct Partitions {
     pub(crate) dead_letters: u32,
 }
 
+/// Which way records leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Straight to the log.
+    Direct,
+    /// That of the partitions that are away.
+    Detour,
+}
+
 /// The way out; one for all workers.
 pub(crate) struct Outlet {
     producer: Producer,
@@ -55,47 +63,12 @@ pub(crate) struct Outlet {
     detour: Detour,
     /// Tells the replay that there is work.
     pub(crate) spooled: Notify,
-    /// What was handed to the log and is not settled. The producer blocks its caller when its own queue is full, so that must
-    /// never happen here.
     queue: Arc<Queue>,
     log_trouble: Trouble,
     spool_trouble: Trouble,
-}
-
-/// Why the last append failed, if it did.
-#[derive(Default)]
-struct Trouble {
-    is_there: AtomicBool,
-    last: Mutex<Option<(Instant, String)>>,
-}
-
-impl Trouble {
-    /// An append failed; whether none had before: an outage is logged once and not once per batch.
-    fn begins(&self, reason: String) -> bool {
-        *self.last() = Some((clock::instant(), reason));
-        !self.is_there.swap(true, Ordering::Relaxed)
-    }
-
-    fn is_there(&self) -> bool {
-        self.is_there.load(Ordering::Relaxed)
-    }
-
-    /// One succeeded; whether one had failed before.
-    fn ends(&self) -> bool {
-        self.is_there() && self.is_there.swap(false, Ordering::Relaxed)
-    }
-
-    /// Why the last append failed, if it did and that was lately: who is not ready is sent nothing, and would never know that it works
-    /// again.
-    fn lately(&self) -> Option<String> {
-        let last = self.last();
-        let (since, reason) = last.as_ref().filter(|_| self.is_there())?;
-        (clock::instant() - *since < TROUBLE_LASTS).then(|| reason.clone())
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    spool_full: Trouble, // comes and goes with every batch of the replay, so it is not logged
+    /// When a batch was safe last.
+    last_safe: Mutex<Option<Instant>>,
 }
 
 impl Outlet {
@@ -114,54 +87,166 @@ impl Outlet {
             queue: Arc::default(),
             log_trouble: Trouble::default(),
             spool_trouble: Trouble::default(),
+            spool_full: Trouble::default(),
+            last_safe: Mutex::default(),
         }
     }
 
-    /// Resolves when every record is safe, on the log or in the spool, or all count as refused.
-    pub(crate) async fn take(&self, mut records: Records) -> Result<(), Refused> {
-        let Some(spool) = &self.spool else {
-            return self.direct(&mut records, APPEND_TIMEOUT).await;
-        };
-        let are_placed = self.place(&mut records);
-        let mut detoured = self.detour.divert(&mut records);
-        let is_sent = records.is_empty() || are_placed && self.send(&mut records, DETOUR_AFTER).await.is_ok();
-        if !is_sent {
-            if self.detour.begin(&records, are_placed) && !self.spool_trouble.is_there() {
-                tracing::warn!("the log does not take records, they go to the spool");
-            }
-            detoured.append(&mut records);
+    /// Takes out the records that must not wait together with the others.
+    pub(crate) fn divert(&self, records: &mut Records) -> Records {
+        if !self.detour.is_taken() {
+            return Records::default();
         }
-        if detoured.is_empty() {
-            self.spool_trouble.ends(); // nobody needs the spool
+        self.place(records);
+        self.detour.divert(records)
+    }
+
+    /// Resolves when every record is safe, on the log or in the spool, or all count as refused.
+    pub(crate) async fn take(&self, records: Records, way: Way) -> Result<(), Refused> {
+        let taken = match &self.spool {
+            Some(spool) if way == Way::Detour => self.keep(spool, records).await,
+            Some(spool) => self.send_or_keep(spool, records).await,
+            None => self.send_or_wait(records, way).await,
+        };
+        if taken.is_ok() {
+            *self.last_safe() = Some(clock::instant());
+        }
+        taken
+    }
+
+    /// To the log, and what that does not acknowledge in time to the spool.
+    async fn send_or_keep(&self, spool: &Spool, mut records: Records) -> Result<(), Refused> {
+        let are_placed = self.place(&mut records);
+        if are_placed && self.bring(&mut records, DETOUR_AFTER).await.is_ok() {
+            if self.is_direct() {
+                self.spool_trouble.ends(); // nobody needs the spool
+            }
             return Ok(());
         }
-        match spool.append(self.spooled_of(detoured)).await {
+        if are_placed {
+            self.begin_detour(&records);
+        } else {
+            self.detour.begin_for_all();
+        }
+        self.keep(spool, records).await
+    }
+
+    /// To the spool.
+    async fn keep(&self, spool: &Spool, records: Records) -> Result<(), Refused> {
+        match spool.append(self.spooled_of(records)).await {
             Ok(()) => {
+                self.spool_full.ends();
                 if self.spool_trouble.ends() {
                     tracing::info!("the spool takes records again");
                 }
                 self.spooled.notify_one();
                 Ok(())
             }
-            Err(LogError::SpoolFull { .. }) => Err(Refused::Full),
+            Err(error @ LogError::SpoolFull { .. }) => {
+                self.spool_full.begins(error.to_string());
+                Err(Refused::Full)
+            }
             Err(error) => {
                 if self.spool_trouble.begins(error.to_string()) {
                     tracing::error!(%error, "the spool does not take records");
                 }
                 if spool.depth().records == 0 {
-                    self.detour.end(); // the log may be back, and nothing would say so
+                    self.detour.end_but_for(PartitionSet::default()); // the log may be back, and nothing would say so
                 }
                 Err(Refused::Unavailable)
             }
         }
     }
 
-    /// Why a report would hardly be answered with 202 now: why the last one was not, as long as that is not long ago.
+    /// To the log, for as long as a request waits; records of partitions that let theirs wait do so among themselves from now on.
+    async fn send_or_wait(&self, mut records: Records, way: Way) -> Result<(), Refused> {
+        if !self.place(&mut records) {
+            return Err(Refused::Unavailable);
+        }
+        // Those that wait long leave room for the others.
+        let share = if way == Way::Direct { 1 } else { 2 };
+        let queued = self.queue.take(&records, share).ok_or(Refused::Full)?;
+        let mut sent = Sent::new(&self.producer, &self.topics, &records, queued);
+        let mut patience = APPEND_TIMEOUT;
+        if way == Way::Direct {
+            let settled = sent.settle(&mut records, DETOUR_AFTER).await;
+            if settled.is_ok() {
+                return self.settled(sent, settled, &records);
+            }
+            self.begin_detour(&records);
+            patience -= DETOUR_AFTER;
+        }
+        let waited_for = records.partitions();
+        let settled = sent.settle(&mut records, patience).await;
+        self.detour.end_for(&waited_for.without(&records.partitions()));
+        self.settled(sent, settled, &records)
+    }
+
+    /// Hands records, which have their places, to the log and waits until it has acknowledged all of them. Those of partitions that
+    /// have not taken theirs are left.
+    pub(crate) async fn bring(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
+        let queued = self.queue.take(records, 1).ok_or(Refused::Full)?;
+        let mut sent = Sent::new(&self.producer, &self.topics, records, queued);
+        let settled = sent.settle(records, patience).await;
+        self.settled(sent, settled, records)
+    }
+
+    /// Tells what became of records that nobody waits for any longer.
+    fn settled(&self, sent: Sent, settled: Result<(), String>, left: &Records) -> Result<(), Refused> {
+        let Err(reason) = settled else {
+            if self.is_direct() && self.log_trouble.ends() {
+                tracing::info!("the log takes records again");
+            }
+            return Ok(());
+        };
+        sent.leave();
+        if self.log_trouble.begins(reason.clone()) {
+            tracing::warn!(reason, partitions = %left.partitions(), "the log does not take records");
+        }
+        Err(Refused::Unavailable)
+    }
+
+    fn begin_detour(&self, refused: &Records) {
+        let new = self.detour.begin(&refused.partitions());
+        if !new.is_empty() && !self.spool_trouble.is_there() {
+            let what = if self.spool.is_some() { "go to the spool" } else { "wait, the others do not" };
+            tracing::warn!(partitions = %new, "the log does not take records of these partitions: they {what}");
+        }
+    }
+
+    /// Ends the detour but for these partitions: the log has what was in the spool for all others. What is on its way into the spool
+    /// meanwhile reaches the log a little later than newer records, by less than a point waits for the one before it.
+    pub(crate) fn end_detour_but_for(&self, left: PartitionSet) {
+        let are_some_left = !left.is_empty();
+        if self.detour.end_but_for(left) {
+            let which = if are_some_left { "but for the partitions that are away" } else { "of all partitions" };
+            tracing::info!("records go straight to the log again, {which}");
+        }
+    }
+
+    /// Why a report would hardly be answered with 202 now: none was safe for a moment, and why the last one was not, as long as that
+    /// is not long ago.
     pub(crate) fn trouble(&self) -> Option<String> {
+        if self.last_safe().is_some_and(|last| clock::instant() - last < DETOUR_AFTER) {
+            return None; // most are, whatever is wrong with some partitions
+        }
         match &self.spool {
-            Some(_) => self.spool_trouble.lately(),
+            Some(spool) if spool.is_full() && self.is_mostly_away() => Some("the spool is full".to_owned()),
+            Some(_) => self.spool_full.lately().or_else(|| self.spool_trouble.lately()),
             None => self.log_trouble.lately(),
         }
+    }
+
+    /// Whether most heartbeats take the detour.
+    fn is_mostly_away(&self) -> bool {
+        let (away, known) = (self.detour.partitions(), self.partitions.get());
+        away.zip(known).is_none_or(|(away, known)| away.heartbeats.len() * 2 > known.heartbeats as usize)
+    }
+
+    /// How many partitions take no records, as far as it is known.
+    pub(crate) fn partitions_away(&self) -> usize {
+        let all = || self.partitions.get().map_or(1, |known| (known.heartbeats + known.dead_letters) as usize);
+        self.detour.partitions().map_or_else(all, |away| away.len())
     }
 
     /// Whether everything goes straight to the log.
@@ -174,61 +259,16 @@ impl Outlet {
         self.producer.fatal_error()
     }
 
-    /// Whether nothing more goes into the spool, while some of the log is away, too.
-    pub(crate) fn is_spool_full(&self) -> bool {
-        self.spool.as_ref().is_some_and(|spool| !self.is_direct() && spool.is_full())
-    }
-
-    /// Ends the detour: the spool is empty. A batch on its way into the spool at this very moment reaches the log a little
-    /// later than newer ones, by less than a point waits for the one before it.
-    pub(crate) fn end_detour(&self) {
-        if self.detour.end() {
-            tracing::info!("the spool is empty, records go straight to the log again");
-        }
-    }
-
-    /// Hands records to the log and waits until it has acknowledged all of them. Those of partitions that have not taken theirs are
-    /// left.
-    pub(crate) async fn direct(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
-        if self.place(records) { self.send(records, patience).await } else { Err(Refused::Unavailable) }
-    }
-
-    /// The same for records that have their places.
-    async fn send(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
-        let queued = Queued::of(records, &self.queue)?;
-        let mut heartbeats = self.producer.append(&self.topics.heartbeats, &records.heartbeats);
-        let mut dead_letters = self.producer.append(&self.topics.dead_letters, &records.dead_letters);
-        let outcome = match timeout(patience, future::join(&mut heartbeats, &mut dead_letters)).await {
-            Ok((heartbeats, dead_letters)) => heartbeats.and(dead_letters).map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no acknowledgement within {} ms", patience.as_millis())),
-        };
-        if let Err(reason) = outcome {
-            records.heartbeats.retain(|record| !heartbeats.is_safe(record.partition));
-            records.dead_letters.retain(|record| !dead_letters.is_safe(record.partition));
-            // They count as queued until the log has settled them, whether anybody waits or not.
-            tokio::spawn(async move {
-                let _settled = future::join(heartbeats, dead_letters).await;
-                drop(queued);
-            });
-            if !records.is_empty() {
-                if self.log_trouble.begins(reason.clone()) {
-                    tracing::warn!(reason, "the log does not take records");
-                }
-                return Err(Refused::Unavailable);
-            }
-        }
-        if self.is_direct() && self.log_trouble.ends() {
-            tracing::info!("the log takes records again");
-        }
-        Ok(())
-    }
-
     /// Puts each record on the partition of its key, if it is known how many there are.
-    fn place(&self, records: &mut Records) -> bool {
+    pub(crate) fn place(&self, records: &mut Records) -> bool {
         let Some(partitions) = self.partitions.get() else { return false };
         place(&mut records.heartbeats, partitions.heartbeats);
         place(&mut records.dead_letters, partitions.dead_letters);
         true
+    }
+
+    fn last_safe(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.last_safe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spooled_of(&self, records: Records) -> Vec<Spooled> {
@@ -249,38 +289,8 @@ fn place(records: &mut [Outgoing], partitions: u32) {
     }
 }
 
-/// How much is handed to the log.
-#[derive(Default)]
-struct Queue {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-/// A part of the queue, until dropped.
-struct Queued {
-    records: usize,
-    bytes: usize,
-    queue: Arc<Queue>,
-}
-
-impl Queued {
-    fn of(records: &Records, queue: &Arc<Queue>) -> Result<Queued, Refused> {
-        let queued = Queued { records: records.len(), bytes: records.bytes(), queue: queue.clone() };
-        let records = queue.records.fetch_add(queued.records, Ordering::Relaxed) + queued.records;
-        let bytes = queue.bytes.fetch_add(queued.bytes, Ordering::Relaxed) + queued.bytes;
-        if records > MAX_QUEUED_RECORDS || bytes > MAX_QUEUED_BYTES { Err(Refused::Full) } else { Ok(queued) }
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.queue.records.fetch_sub(self.records, Ordering::Relaxed);
-        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use bytes::Bytes;
@@ -290,16 +300,19 @@ mod tests {
     const MOST_BYTES: u32 = 10_000;
 
     /// Kafka, and a topic of two partitions that takes records of up to [`MOST_BYTES`].
-    async fn kafka() -> (Log, String) {
+    pub(crate) async fn kafka() -> (Log, String) {
         let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect("run the tests with `scripts/with-services`");
         let log = Log::kafka(&KafkaSettings { brokers, client: Vec::new() }).unwrap();
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         let name = format!("outlet-{}-{now}", std::process::id());
-        let (partitions, replication, retention_ms, max_message_bytes) = (2, 1, 3_600_000, MOST_BYTES);
-        log.create_topic(&TopicSpec { name: name.clone(), partitions, replication, retention_ms, max_message_bytes })
-            .await
-            .unwrap();
+        make(&log, &name).await;
         (log, name)
+    }
+
+    async fn make(log: &Log, name: &str) {
+        let (name, partitions, replication, retention_ms) = (name.to_owned(), 2, 1, 3_600_000);
+        let topic = TopicSpec { name, partitions, replication, retention_ms, max_message_bytes: MOST_BYTES };
+        log.create_topic(&topic).await.unwrap();
     }
 
     /// A heartbeat for a partition, of two.
@@ -318,7 +331,12 @@ mod tests {
         let outlet =
             Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new(&topic, &topic), Some(spool.clone()));
         outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
-        let take = async |heartbeats| outlet.take(Records { heartbeats, ..Records::default() }).await.unwrap();
+        let take = async |heartbeats| {
+            let mut records = Records { heartbeats, ..Records::default() };
+            let detoured = outlet.divert(&mut records);
+            outlet.take(records, Way::Direct).await.unwrap();
+            outlet.take(detoured, Way::Detour).await.unwrap();
+        };
         take(vec![heartbeat(0, 100), heartbeat(1, 100)]).await;
         assert_eq!((log.end_offsets(&topic).await.unwrap(), spool.depth().records), (vec![1, 1], 0));
 
@@ -330,19 +348,56 @@ mod tests {
         assert_eq!((log.end_offsets(&topic).await.unwrap(), spool.depth().records), expected);
     }
 
-    #[test]
-    fn the_queue_is_full_by_records_or_by_bytes_and_what_leaves_it_makes_room() {
-        let queue = Arc::default();
-        let of = |records: usize, bytes: usize| {
-            let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from(vec![0; bytes]) };
-            let records = Records { heartbeats: vec![record; records], ..Records::default() };
-            Queued::of(&records, &queue).ok()
+    #[tokio::test]
+    async fn a_full_spool_is_trouble_while_most_reports_need_it() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let log = Log::embedded(&dir.path().join("log")).unwrap();
+        make(&log, "both").await;
+        let spool = Spool::open(&dir.path().join("spool"), 1).unwrap();
+        let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new("both", "both"), Some(spool));
+        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        assert_eq!(outlet.trouble(), None);
+        outlet.detour.begin_for_all();
+        assert_eq!(outlet.trouble().unwrap(), "the spool is full");
+        let one = Records { heartbeats: vec![heartbeat(1, 1)], ..Records::default() };
+        outlet.end_detour_but_for(PartitionSet { heartbeats: [1].into(), ..PartitionSet::default() });
+        assert_eq!(outlet.trouble(), None);
+        assert_eq!(outlet.take(one.clone(), Way::Detour).await, Err(Refused::Full));
+        assert!(outlet.trouble().is_some(), "the last one was refused");
+        outlet.take(one, Way::Direct).await.unwrap();
+        assert_eq!(outlet.trouble(), None);
+    }
+
+    #[tokio::test]
+    async fn without_a_spool_only_those_wait_whose_partitions_take_nothing() {
+        let (log, topic) = kafka().await;
+        let away = format!("{topic}-away");
+        let producer = log.producer(Duration::ZERO).unwrap();
+        let outlet = Arc::new(Outlet::new(producer, Topics::new(&topic, &away), None));
+        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        let both = Records { heartbeats: vec![heartbeat(0, 100)], dead_letters: vec![heartbeat(1, 100)] };
+        let take = |records, way| {
+            let outlet = outlet.clone();
+            tokio::spawn(async move { outlet.take(records, way).await })
         };
-        let mebibyte = 1 << 20;
-        assert!(of(1, MAX_QUEUED_BYTES + 1).is_none() && of(MAX_QUEUED_RECORDS + 1, 0).is_none());
-        let first = of(2, MAX_QUEUED_BYTES / 2 - mebibyte);
-        assert!(first.is_some() && of(1, 2 * mebibyte).is_some() && of(1, 2 * mebibyte + 1).is_none());
-        drop(first);
-        assert!(of(1, MAX_QUEUED_BYTES).is_some() && of(MAX_QUEUED_RECORDS, 0).is_some());
+        let first = take(both.clone(), Way::Direct);
+        while outlet.is_direct() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut direct = both.clone();
+        let detoured = outlet.divert(&mut direct);
+        assert_eq!((direct.len(), detoured.dead_letters.len()), (1, 1));
+        let second = take(detoured, Way::Detour);
+        take(direct, Way::Direct).await.unwrap().unwrap();
+        assert!(!first.is_finished() && !second.is_finished());
+        assert_eq!((outlet.partitions_away(), outlet.trouble()), (1, None));
+
+        make(&log, &away).await;
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Ok(())));
+        assert!(outlet.is_direct());
+        assert_eq!(
+            (log.end_offsets(&topic).await.unwrap(), log.end_offsets(&away).await.unwrap()),
+            (vec![2, 0], vec![0, 2])
+        );
     }
 }

@@ -51,13 +51,12 @@ impl TopicWatch<'_> {
                 return Err(StartError::Fatal { reason }.into());
             }
             let found = self.find().await;
-            meter::spool(self.outlet);
+            meter::outlet(self.outlet);
             let trouble = match found {
                 Err(error) if is_final(&error) => return Err(error),
                 found => found.err().map(|error| error.to_string()),
             };
             match trouble.clone().filter(|_| self.outlet.spool.is_none()).or_else(|| self.outlet.trouble()) {
-                _ if self.outlet.is_spool_full() => component.not_ready("the spool is full"),
                 Some(reason) => component.not_ready(reason),
                 None => component.ready(),
             }

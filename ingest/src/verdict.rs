@@ -2,11 +2,11 @@
 //! nothing is sent from here.
 
 use crate::adapters::Foreign;
-use crate::appender::Records;
 use crate::body::Reports;
 use crate::consent;
 use crate::limits::MAX_DEAD_REPORT_BYTES;
 use crate::pseudonym::Peppers;
+use crate::records::Records;
 use crate::redaction::Redaction;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;

@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Resolves when every record of one `append` is acknowledged or has failed, with the first failure if there is one.
-/// Dropping it takes nothing back.
+/// Dropping it takes nothing back, and it may be asked again.
 #[must_use = "an append that nobody waits for may be lost unseen"]
 pub struct Delivery(Arc<Acknowledgement>);
 
@@ -26,7 +26,6 @@ struct Outcome {
     failure: Option<LogError>,
     waker: Option<Waker>,
     settled: bool,
-    failed: bool,
 }
 
 impl Delivery {
@@ -64,7 +63,7 @@ impl Delivery {
             Some(missing) => missing.load(Ordering::Acquire) == 0,
             None => {
                 let outcome = self.0.outcome();
-                outcome.settled && !outcome.failed
+                outcome.settled && outcome.failure.is_none()
             }
         }
     }
@@ -87,9 +86,7 @@ impl Acknowledgement {
     /// Takes `records` off the count.
     pub(crate) fn settle(&self, records: usize, failure: Option<LogError>) {
         if let Some(failure) = failure {
-            let mut outcome = self.outcome();
-            outcome.failed = true;
-            outcome.failure.get_or_insert(failure);
+            self.outcome().failure.get_or_insert(failure);
         }
         if self.waiting.fetch_sub(records, Ordering::AcqRel) > records {
             return;
@@ -116,7 +113,7 @@ impl Future for Delivery {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut outcome = self.0.outcome();
         if outcome.settled {
-            return Poll::Ready(outcome.failure.take().map_or(Ok(()), Err));
+            return Poll::Ready(outcome.failure.clone().map_or(Ok(()), Err));
         }
         outcome.waker = Some(context.waker().clone());
         Poll::Pending

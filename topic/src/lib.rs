@@ -21,7 +21,7 @@ pub use murmur::partition_for;
 pub use record::{
     Assignment, AssignmentError, FromTheStart, Outgoing, Position, Record, Start, TopicDescription, TopicSpec,
 };
-pub use spool::{Depth, Spool, SpoolBatch, Spooled};
+pub use spool::{Depth, Spool, SpoolBatch, SpoolPlace, Spooled};
 
 use std::path::Path;
 use std::time::Duration;

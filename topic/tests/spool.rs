@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
-use topic::{Depth, LogError, Spool, Spooled};
+use topic::{Depth, LogError, Spool, SpoolBatch, SpoolPlace, Spooled};
 
 const CAPACITY: u64 = 64 << 20;
 
@@ -22,11 +22,16 @@ fn append(spool: &Spool, numbers: std::ops::Range<u64>) -> Result<(), LogError> 
     runtime.block_on(spool.append(numbers.map(record).collect()))
 }
 
+/// The oldest appends, of so many records together or a little more.
+fn oldest(spool: &Spool, records: usize) -> SpoolBatch {
+    spool.read(SpoolPlace::START..SpoolPlace::END, records, usize::MAX).unwrap()
+}
+
 /// Takes everything out.
 fn drain(spool: &Spool) -> Vec<Spooled> {
     let mut all = Vec::new();
     loop {
-        let batch = spool.read(100, usize::MAX).unwrap();
+        let batch = oldest(spool, 100);
         if batch.records.is_empty() {
             return all;
         }
@@ -45,9 +50,10 @@ fn what_was_appended_is_read_in_order() {
     let spool = Spool::open(dir.path(), CAPACITY).unwrap();
     append(&spool, 0..3).unwrap();
     append(&spool, 3..10).unwrap();
-    let first = spool.read(2, usize::MAX).unwrap();
+    let first = oldest(&spool, 2);
     assert_eq!(first.records, records(0..3), "an append stays together");
-    assert_eq!(spool.read(4, usize::MAX).unwrap().records, records(0..10));
+    assert_eq!(oldest(&spool, 4).records, records(0..10));
+    assert!(!first.is_last && oldest(&spool, 4).is_last);
     spool.remove(&first).unwrap();
     append(&spool, 10..12).unwrap();
     assert_eq!(drain(&spool), records(3..12));
@@ -60,7 +66,7 @@ fn what_was_not_removed_is_there_after_reopening() {
     let spool = Spool::open(dir.path(), CAPACITY).unwrap();
     append(&spool, 0..3).unwrap();
     append(&spool, 3..10).unwrap();
-    spool.remove(&spool.read(1, usize::MAX).unwrap()).unwrap();
+    spool.remove(&oldest(&spool, 1)).unwrap();
     drop(spool);
     let spool = Spool::open(dir.path(), CAPACITY).unwrap();
     append(&spool, 10..12).unwrap();
@@ -88,7 +94,7 @@ fn a_full_spool_refuses_and_takes_again_after_a_removal() {
         taken += 1;
     }
     assert!(matches!(append(&spool, taken..taken + 1), Err(LogError::SpoolFull { .. })), "and it stays full");
-    spool.remove(&spool.read(10, usize::MAX).unwrap()).unwrap();
+    spool.remove(&oldest(&spool, 10)).unwrap();
     append(&spool, taken..taken + 1).unwrap();
     assert_eq!(drain(&spool), records(10..taken + 1), "a refused append leaves nothing");
 }
@@ -104,7 +110,7 @@ fn disk_is_given_back_segment_by_segment() {
     }
     assert_eq!(segments(dir.path()).len(), 3);
     for number in 0..16 {
-        let batch = spool.read(1, usize::MAX).unwrap();
+        let batch = oldest(&spool, 1);
         assert_eq!(batch.records, [large(number)]);
         spool.remove(&batch).unwrap();
     }
@@ -180,7 +186,7 @@ fn the_depth_is_right_while_records_come_and_go() {
     assert_eq!(spool.depth(), Depth { records: 0, bytes: 0 });
 }
 
-/// Appends, reads, removals and reopenings in a random order, against a queue in memory.
+/// Appends, reads at the oldest end and ahead of it, removals and reopenings in a random order, against a queue in memory.
 #[test]
 fn it_is_a_queue() {
     let seed = std::env::var("SEED").map_or(20_261, |seed| seed.parse().unwrap());
@@ -193,20 +199,30 @@ fn it_is_a_queue() {
     let dir = TempDir::new().unwrap();
     let mut spool = Spool::open(dir.path(), CAPACITY).unwrap();
     let (mut model, mut next) = (VecDeque::new(), 0);
+    let mut ahead = (SpoolPlace::START, 0); // and how many records of the model lie before it
     for _ in 0..400 {
-        match random(10) {
+        match random(12) {
             // Only what was emptied comes back as it was: a removal may be undone by a crash.
             0 => {
                 assert!(drain(&spool).iter().eq(&model));
                 model.clear();
                 drop(spool);
                 spool = Spool::open(dir.path(), CAPACITY).unwrap();
+                ahead = (SpoolPlace::START, 0);
             }
             1..=3 => {
-                let batch = spool.read(1 + random(50) as usize, usize::MAX).unwrap();
-                assert!(batch.records.iter().eq(model.iter().take(batch.records.len())));
+                let to = if ahead.1 > 0 { ahead.0 } else { SpoolPlace::END };
+                let batch = spool.read(SpoolPlace::START..to, 1 + random(50) as usize, usize::MAX).unwrap();
+                let read = batch.records.len();
+                assert!(batch.records.iter().eq(model.iter().take(read)) && (read <= ahead.1 || ahead.1 == 0));
                 spool.remove(&batch).unwrap();
-                model.drain(..batch.records.len());
+                model.drain(..read);
+                ahead.1 = ahead.1.saturating_sub(read);
+            }
+            4..=5 => {
+                let batch = spool.read(ahead.0..SpoolPlace::END, 1 + random(50) as usize, usize::MAX).unwrap();
+                assert!(batch.records.iter().eq(model.iter().skip(ahead.1).take(batch.records.len())));
+                ahead = (batch.end, ahead.1 + batch.records.len());
             }
             _ => {
                 let count = 1 + random(20);

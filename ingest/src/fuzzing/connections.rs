@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
-use topic::{Log, Spool};
+use topic::{Log, Spool, SpoolPlace};
 
 /// Nothing waits for anything here, so this is for ever.
 const FOREVER: Duration = Duration::from_secs(5);
@@ -144,7 +144,7 @@ impl Host {
     fn drained(&self) -> u64 {
         let mut records = 0;
         loop {
-            let batch = self.spool.read(usize::MAX, usize::MAX).unwrap();
+            let batch = self.spool.read(SpoolPlace::START..SpoolPlace::END, usize::MAX, usize::MAX).unwrap();
             if batch.records.is_empty() {
                 return records;
             }

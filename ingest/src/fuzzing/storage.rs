@@ -10,7 +10,7 @@ use prost::Message;
 use std::path::Path;
 use std::sync::Arc;
 use topic::caps::SPOOL_APPEND_BYTES;
-use topic::{Depth, Spool, Spooled};
+use topic::{Depth, Spool, SpoolPlace, Spooled};
 
 /// The value of a record on the log, as the processor takes it.
 pub(super) fn record(value: &[u8]) {
@@ -88,7 +88,7 @@ pub(super) fn spool_segment(bytes: &[u8]) {
     let most = usize::from(choice / 2 % 8) + 1;
     let mut found = Vec::new();
     loop {
-        let batch = spool.read(most, most * 64).unwrap();
+        let batch = spool.read(SpoolPlace::START..SpoolPlace::END, most, most * 64).unwrap();
         if batch.records.is_empty() {
             break;
         }

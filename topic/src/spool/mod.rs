@@ -11,6 +11,7 @@ use crate::{Delivery, LogError, caps};
 use bytes::Bytes;
 use segment::{Segment, Segments};
 use std::fs::{File, TryLockError};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -29,13 +30,29 @@ pub struct Spooled {
     pub value: Bytes,
 }
 
-/// The oldest records of a spool.
-#[derive(Debug, Clone, Default)]
+/// A place in a spool, between two appends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpoolPlace {
+    segment: u64,
+    offset: u64,
+}
+
+impl SpoolPlace {
+    /// Before whatever is in a spool.
+    pub const START: SpoolPlace = SpoolPlace { segment: 0, offset: 0 };
+    /// Behind whatever is in it, and comes into it.
+    pub const END: SpoolPlace = SpoolPlace { segment: u64::MAX, offset: u64::MAX };
+}
+
+/// Records of a spool that lie together.
+#[derive(Debug, Clone)]
 pub struct SpoolBatch {
     /// In the order they were appended.
     pub records: Vec<Spooled>,
-    segment: u64,
-    end: u64,
+    /// Where they end.
+    pub end: SpoolPlace,
+    /// Whether there was nothing behind them.
+    pub is_last: bool,
 }
 
 /// How much is in a spool.
@@ -125,22 +142,35 @@ impl Spool {
         delivery
     }
 
-    /// The oldest records, whole appends, at least one if there is one, up to about these maxima. Blocks on the disk.
-    pub fn read(&self, max_records: usize, max_bytes: usize) -> Result<SpoolBatch, LogError> {
+    /// The oldest records between two places, each the start, the end or where a batch ended: whole appends, at least one if there
+    /// is one, up to about these maxima. Blocks on the disk.
+    pub fn read(
+        &self,
+        places: Range<SpoolPlace>,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<SpoolBatch, LogError> {
         let shared = &self.0.shared;
-        let (oldest, from) = shared.segments().oldest();
-        let Some(Segment { number, len, .. }) = oldest else { return Ok(SpoolBatch::default()) };
-        let path = Path::new(&shared.dir).join(segment::file_name(number));
-        let read = segment::read(&path, from, len, max_records, max_bytes);
-        let (records, end) = read.map_err(|error| shared.failed("reading", error))?;
-        Ok(SpoolBatch { records, segment: number, end })
+        let (found, newest) = {
+            let mut segments = shared.segments();
+            (segments.find(places.start).filter(|(_, at)| *at < places.end), segments.newest().copied())
+        };
+        let Some((Segment { len, .. }, SpoolPlace { segment, offset })) = found else {
+            return Ok(SpoolBatch { records: Vec::new(), end: places.start, is_last: true });
+        };
+        let to = if segment == places.end.segment { places.end.offset.min(len) } else { len };
+        let path = Path::new(&shared.dir).join(segment::file_name(segment));
+        let read = segment::read(&path, offset, to, max_records, max_bytes);
+        let (records, offset) = read.map_err(|error| shared.failed("reading", error))?;
+        let is_last = newest.is_some_and(|newest| newest.number == segment && newest.len == offset);
+        Ok(SpoolBatch { records, end: SpoolPlace { segment, offset }, is_last })
     }
 
     /// Forgets what `read` gave, which must be the oldest records still. A crash may undo it: then they are read again.
     /// Blocks on the disk.
     pub fn remove(&self, batch: &SpoolBatch) -> Result<(), LogError> {
         let shared = &self.0.shared;
-        let removed = shared.segments().remove_to(Path::new(&shared.dir), batch.segment, batch.end, |bytes| {
+        let removed = shared.segments().remove_to(Path::new(&shared.dir), batch.end, |bytes| {
             shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         });
         removed.map_err(|error| shared.failed("removing", error))?;

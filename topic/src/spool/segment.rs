@@ -5,7 +5,7 @@
 //! be wrong. So whatever a power loss leaves of the last frames, everything before the first wrong one is what was
 //! acknowledged.
 
-use super::{Depth, Spooled};
+use super::{Depth, SpoolPlace, Spooled};
 use crate::caps;
 use bytes::{Buf, BufMut, Bytes};
 use std::collections::VecDeque;
@@ -67,16 +67,14 @@ impl Segments {
         Ok((segments, depth))
     }
 
-    /// The oldest segment that has something left, and from where.
-    pub(super) fn oldest(&self) -> (Option<Segment>, u64) {
-        let mut removed = self.removed;
-        for segment in &self.all {
-            if removed < segment.len {
-                return (Some(*segment), removed);
-            }
-            removed = 0;
-        }
-        (None, 0)
+    /// The first segment with something left at this place or behind it, and where that begins.
+    pub(super) fn find(&self, from: SpoolPlace) -> Option<(Segment, SpoolPlace)> {
+        let removed = self.all.front().map(|oldest| SpoolPlace { segment: oldest.number, offset: self.removed })?;
+        let from = from.max(removed);
+        self.all.iter().find_map(|segment| {
+            let at = from.max(SpoolPlace { segment: segment.number, offset: 0 });
+            (at.segment == segment.number && at.offset < segment.len).then_some((*segment, at))
+        })
     }
 
     pub(super) fn newest(&mut self) -> Option<&mut Segment> {
@@ -96,19 +94,13 @@ impl Segments {
         Ok(())
     }
 
-    /// Removes everything before `end` of a segment, and the files of which nothing is left; tells `removed` the bytes it was. After
+    /// Removes everything before a place, and the files of which nothing is left; tells `removed` the bytes it was. After
     /// an error it can be tried again.
-    pub(super) fn remove_to(
-        &mut self,
-        dir: &Path,
-        number: u64,
-        end: u64,
-        mut removed: impl FnMut(u64),
-    ) -> io::Result<()> {
+    pub(super) fn remove_to(&mut self, dir: &Path, end: SpoolPlace, mut removed: impl FnMut(u64)) -> io::Result<()> {
         while let Some(oldest) = self.all.front().copied() {
-            let reached = match oldest.number.cmp(&number) {
+            let reached = match oldest.number.cmp(&end.segment) {
                 std::cmp::Ordering::Less => oldest.len,
-                std::cmp::Ordering::Equal => end,
+                std::cmp::Ordering::Equal => end.offset,
                 std::cmp::Ordering::Greater => break,
             };
             removed(reached.saturating_sub(self.removed));

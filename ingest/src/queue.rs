@@ -1,0 +1,109 @@
+//! What was handed to the log and is not settled: bounded, and counted until the log has settled it, whether anybody still waits or
+//! not.
+
+use crate::limits::{MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS};
+use crate::outlet::Topics;
+use crate::records::Records;
+use futures::future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::timeout;
+use topic::{Delivery, Producer};
+
+/// How much is handed to the log. The producer blocks its caller when its own queue is full, so that must never happen here.
+#[derive(Default)]
+pub(crate) struct Queue {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A part of the queue, until dropped.
+pub(crate) struct Queued {
+    records: usize,
+    bytes: usize,
+    queue: Arc<Queue>,
+}
+
+impl Queue {
+    /// Makes room for these records in one of `share` equal parts of the queue, if there is.
+    pub(crate) fn take(self: &Arc<Queue>, records: &Records, share: usize) -> Option<Queued> {
+        let queued = Queued { records: records.len(), bytes: records.bytes(), queue: self.clone() };
+        let records = self.records.fetch_add(queued.records, Ordering::Relaxed) + queued.records;
+        let bytes = self.bytes.fetch_add(queued.bytes, Ordering::Relaxed) + queued.bytes;
+        (records <= MAX_QUEUED_RECORDS / share && bytes <= MAX_QUEUED_BYTES / share).then_some(queued)
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.queue.records.fetch_sub(self.records, Ordering::Relaxed);
+        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Records that the log has and may not have acknowledged.
+pub(crate) struct Sent {
+    heartbeats: Delivery,
+    dead_letters: Delivery,
+    queued: Queued,
+}
+
+impl Sent {
+    pub(crate) fn new(producer: &Producer, topics: &Topics, records: &Records, queued: Queued) -> Sent {
+        Sent {
+            heartbeats: producer.append(&topics.heartbeats, &records.heartbeats),
+            dead_letters: producer.append(&topics.dead_letters, &records.dead_letters),
+            queued,
+        }
+    }
+
+    /// Waits until all are acknowledged or have failed, but not longer than this. Those of partitions that have not taken theirs are
+    /// left, and the error says why.
+    pub(crate) async fn settle(&mut self, records: &mut Records, patience: Duration) -> Result<(), String> {
+        let Sent { heartbeats, dead_letters, .. } = self;
+        let outcome = match timeout(patience, future::join(&mut *heartbeats, &mut *dead_letters)).await {
+            Ok((heartbeats, dead_letters)) => heartbeats.and(dead_letters).map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no acknowledgement within {} ms", patience.as_millis())),
+        };
+        if outcome.is_ok() {
+            *records = Records::default();
+            return Ok(());
+        }
+        records.heartbeats.retain(|record| !heartbeats.is_safe(record.partition));
+        records.dead_letters.retain(|record| !dead_letters.is_safe(record.partition));
+        if records.is_empty() { Ok(()) } else { outcome }
+    }
+
+    /// Waits for them no longer; they count as queued until they are settled all the same.
+    pub(crate) fn leave(self) {
+        tokio::spawn(async move {
+            let _settled = future::join(self.heartbeats, self.dead_letters).await;
+            drop(self.queued);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use topic::Outgoing;
+
+    #[test]
+    fn the_queue_is_full_by_records_or_by_bytes_and_what_leaves_it_makes_room() {
+        let queue = Arc::<Queue>::default();
+        let take = |records: usize, bytes: usize, share: usize| {
+            let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from(vec![0; bytes]) };
+            queue.take(&Records { heartbeats: vec![record; records], ..Records::default() }, share)
+        };
+        let mebibyte = 1 << 20;
+        assert!(take(1, MAX_QUEUED_BYTES + 1, 1).is_none() && take(MAX_QUEUED_RECORDS + 1, 0, 1).is_none());
+        let first = take(2, MAX_QUEUED_BYTES / 2 - mebibyte, 1);
+        assert!(first.is_some() && take(1, 2 * mebibyte, 1).is_some() && take(1, 2 * mebibyte + 1, 1).is_none());
+        assert!(take(1, 0, 2).is_none());
+        drop(first);
+        assert!(take(1, MAX_QUEUED_BYTES, 1).is_some() && take(MAX_QUEUED_RECORDS, 0, 1).is_some());
+        assert!(take(1, MAX_QUEUED_BYTES / 2, 2).is_some() && take(1, MAX_QUEUED_BYTES / 2 + 1, 2).is_none());
+    }
+}

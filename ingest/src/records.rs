@@ -1,0 +1,116 @@
+//! Records on their way out, by topic, and the partitions they are for.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
+use topic::Outgoing;
+
+/// Records of several requests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Records {
+    pub(crate) heartbeats: Vec<Outgoing>,
+    pub(crate) dead_letters: Vec<Outgoing>,
+}
+
+impl Records {
+    pub(crate) fn len(&self) -> usize {
+        self.heartbeats.len() + self.dead_letters.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn append(&mut self, others: &mut Records) {
+        self.heartbeats.append(&mut others.heartbeats);
+        self.dead_letters.append(&mut others.dead_letters);
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.heartbeats.iter().chain(&self.dead_letters).map(|record| record.key.len() + record.value.len()).sum()
+    }
+
+    /// The partitions they are for.
+    pub(crate) fn partitions(&self) -> PartitionSet {
+        let of = |records: &[Outgoing]| records.iter().map(|record| record.partition).collect();
+        PartitionSet { heartbeats: of(&self.heartbeats), dead_letters: of(&self.dead_letters) }
+    }
+
+    /// Takes out those of these partitions; the order stays.
+    pub(crate) fn take_out(&mut self, of: &PartitionSet) -> Records {
+        let take_out = |records: &mut Vec<Outgoing>, of: &BTreeSet<u32>| {
+            records.extract_if(.., |record| of.contains(&record.partition)).collect()
+        };
+        Records {
+            heartbeats: take_out(&mut self.heartbeats, &of.heartbeats),
+            dead_letters: take_out(&mut self.dead_letters, &of.dead_letters),
+        }
+    }
+}
+
+/// Partitions, by topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PartitionSet {
+    pub(crate) heartbeats: BTreeSet<u32>,
+    pub(crate) dead_letters: BTreeSet<u32>,
+}
+
+impl PartitionSet {
+    pub(crate) fn len(&self) -> usize {
+        self.heartbeats.len() + self.dead_letters.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn insert(&mut self, others: &PartitionSet) {
+        self.heartbeats.extend(&others.heartbeats);
+        self.dead_letters.extend(&others.dead_letters);
+    }
+
+    pub(crate) fn without(&self, others: &PartitionSet) -> PartitionSet {
+        PartitionSet {
+            heartbeats: &self.heartbeats - &others.heartbeats,
+            dead_letters: &self.dead_letters - &others.dead_letters,
+        }
+    }
+}
+
+impl Display for PartitionSet {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let named = [("heartbeats", &self.heartbeats), ("dead_letters", &self.dead_letters)]
+            .into_iter()
+            .flat_map(|(topic, partitions)| partitions.iter().map(move |partition| format!("{topic}-{partition}")));
+        f.write_str(&named.take(SHOWN).collect::<Vec<_>>().join(", "))?;
+        if self.len() > SHOWN { write!(f, " and {} more", self.len() - SHOWN) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    /// Records for these partitions.
+    pub(crate) fn records(heartbeats: &[u32], dead_letters: &[u32]) -> Records {
+        let on = |partition: &u32| Outgoing { partition: *partition, key: Bytes::new(), value: Bytes::new() };
+        Records { heartbeats: heartbeats.iter().map(on).collect(), dead_letters: dead_letters.iter().map(on).collect() }
+    }
+
+    #[test]
+    fn records_are_taken_out_by_topic_and_partition_in_their_order() {
+        let mut all = records(&[1, 2, 1, 3], &[1, 2]);
+        let taken = all.take_out(&records(&[3, 1], &[2]).partitions());
+        let of = |records: &[Outgoing]| records.iter().map(|record| record.partition).collect::<Vec<_>>();
+        assert_eq!((of(&taken.heartbeats), of(&taken.dead_letters)), (vec![1, 1, 3], vec![2]));
+        assert_eq!((of(&all.heartbeats), of(&all.dead_letters)), (vec![2], vec![1]));
+    }
+
+    #[test]
+    fn partitions_are_told_as_kafka_does_and_not_all_of_many() {
+        assert_eq!(records(&[2, 1], &[0]).partitions().to_string(), "heartbeats-1, heartbeats-2, dead_letters-0");
+        let many: Vec<u32> = (0..64).collect();
+        assert!(records(&many, &[]).partitions().to_string().ends_with(" heartbeats-7 and 56 more"));
+    }
+}
