@@ -94,7 +94,7 @@ fn folding(group: &mut Group<'_>, records: &[Record]) {
         group.bench_function(format!("kernel, {viewers} sessions"), |bencher| {
             bencher.iter(|| {
                 for few in records.chunks_mut(READ_AHEAD) {
-                    kernel.anticipate(few.iter());
+                    kernel.prefetch(few.iter());
                     for record in few {
                         kernel.report(record, record.event_time, &mut facts);
                         record.seq += 1;

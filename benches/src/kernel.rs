@@ -113,7 +113,7 @@ fn beat(sessions: u64, number: u64, mut fold: impl FnMut(&[Record])) -> Beat {
 }
 
 fn fold(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) {
-    kernel.anticipate(records.iter());
+    kernel.prefetch(records.iter());
     for record in records {
         kernel.report(record, record.received_at, facts);
     }

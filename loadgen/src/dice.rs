@@ -1,6 +1,6 @@
 //! Chance by seed: the same dice, the same throws, on every machine. Eight bytes, so that every viewer has its own.
 
-use playback::model::Random;
+use playback::random::Random;
 use rand::TryRng;
 use std::convert::Infallible;
 

@@ -1,7 +1,7 @@
 //! Reads the tables of the specification from the database, as the crediting model gives them.
 
 use futures::TryStreamExt;
-use playback::model::{Cell, Column, Kind, SHAPES, Shape, Tables};
+use playback::tables::{Cell, Column, Kind, SHAPES, Shape, Tables};
 use std::pin::pin;
 use tokio_postgres::{Client, Error, Row};
 

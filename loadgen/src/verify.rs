@@ -7,7 +7,7 @@ use crate::limits::{MAX_DIFFERENCES, POLL_INTERVAL, REQUEST_TIMEOUT};
 use crate::settings::LoadError;
 use crate::tables::{self, Filter};
 use playback::credit::Disposition;
-use playback::model::{Cell, Column, Kind, SHAPES, Shape};
+use playback::tables::{Cell, Column, Kind, SHAPES, Shape};
 use serde::Serialize;
 use sql::database::Database;
 use std::collections::{BTreeMap, BTreeSet};

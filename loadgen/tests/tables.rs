@@ -5,8 +5,9 @@
 
 use loadgen::FillSettings;
 use loadgen::tables::{self, Filter};
-use playback::model::{self, Cell, Column, Kind, Logged, Parameters, RandomLog, SHAPES, Shape, Tables};
+use playback::model::{self, Logged, Parameters, RandomLog};
 use playback::record::Record;
+use playback::tables::{Cell, Column, Kind, SHAPES, Shape, Tables, differences};
 use prost::Message;
 use service::Stop;
 use sql::database::Database;
@@ -28,7 +29,7 @@ async fn tables_are_read_as_they_were_written() {
     write(&client, &written).await;
 
     let all = tables::read(&client, Filter::All).await.unwrap();
-    assert_eq!(model::differences(&written, &all), Vec::<String>::new());
+    assert_eq!(differences(&written, &all), Vec::<String>::new());
 
     let some = tables::read(&client, Filter::Run { site: "north", prefix: "u1" }).await.unwrap();
     let of_the_user = |key: &&Vec<Cell>| key[..2] == ["north".into(), "u1".into()];

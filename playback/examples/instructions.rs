@@ -52,7 +52,7 @@ mod measured {
     #[inline(never)]
     pub(super) fn kernel(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) -> usize {
         for few in records.chunks(READ_AHEAD) {
-            kernel.anticipate(few.iter());
+            kernel.prefetch(few.iter());
             for record in few {
                 kernel.report(record, record.event_time, facts);
             }

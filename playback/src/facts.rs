@@ -7,7 +7,7 @@
 
 use crate::credit::{Disposition, Territory};
 use crate::texts::{TextCode, Texts};
-use crate::words::Words;
+use crate::words::{WordCode, Words};
 
 /// The session key: one player playing one title once, of one user of one site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl Facts {
     }
 
     /// Number here of what is `word` among the kernel's `words`: those that many facts name are looked up once.
-    pub(crate) fn word(&mut self, word: TextCode, words: &Words) -> TextCode {
+    pub(crate) fn word(&mut self, word: WordCode, words: &Words) -> TextCode {
         let index = word.0 as usize;
         if let Some(Some(known)) = self.known.words.get(index) {
             return *known;

@@ -17,8 +17,10 @@ pub mod message;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 mod ordered;
+pub mod random;
 pub mod record;
 pub mod rejection;
+pub mod tables;
 pub mod texts;
 pub mod validate;
 mod words;

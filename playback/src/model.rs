@@ -1,5 +1,5 @@
-//! The crediting rules as a slow, obvious model: a whole log in, all tables out. It is the judge in tests and in
-//! the load generator's verdict, so it shares no code with the kernel and nothing in production calls it.
+//! The crediting rules as a slow, obvious model: a whole log in, all tables out. It is the judge in tests,
+//! so it shares no code with the kernel and no program has it.
 //!
 //! It judges points as if nothing came too late for them: of the bounded wait it knows nothing, nor that sessions
 //! are forgotten. A log that stays within these bounds must end in exactly its tables.
@@ -7,12 +7,11 @@
 mod judge;
 mod random;
 mod sums;
-mod tables;
 
-pub use random::{Random, RandomLog, body, line, message, random_log};
-pub use tables::{Cell, Column, Kind, Rows, SHAPES, Shape, Tables, differences};
+pub use random::{RandomLog, body, line, message, random_log};
 
 use crate::record::{Record, RecordAd};
+use crate::tables::{Cell, Tables};
 use judge::{Credit, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use sums::Sums;

@@ -192,7 +192,7 @@ impl<'de, V: Copy + Deserialize<'de>> Visitor<'de> for Entering<V> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::Random;
+    use crate::random::Random;
 
     #[test]
     fn it_is_a_map_in_order_however_large_it_is_and_was() {

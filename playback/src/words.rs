@@ -4,11 +4,15 @@
 //! Who names what is found out little by little: between two [sweeps](Words::sweep) everybody who names words is asked once, in any
 //! order and while new ones come. What was neither [named](Words::name) nor given out anew by then, nobody has.
 
-use crate::texts::{TextCode, hash};
+use crate::texts::hash;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeSet;
+
+/// Number of a word among those of a kernel; a text of the facts has a number of its own, which is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct WordCode(pub(crate) u32);
 
 /// A table of words.
 #[derive(Debug, Default)]
@@ -44,7 +48,7 @@ impl Word {
 
 impl Words {
     /// Number of `text`, which gets one if it is new.
-    pub(crate) fn code(&mut self, text: &str) -> TextCode {
+    pub(crate) fn code(&mut self, text: &str) -> WordCode {
         let (words, hasher) = (&mut self.words, &self.hasher);
         let is_it = |code: &u32| words[*code as usize].is(text);
         let hash_of = |code: &u32| hash(hasher, words[*code as usize].text().as_bytes());
@@ -61,39 +65,39 @@ impl Words {
             }
         };
         words[code as usize].is_named = true;
-        TextCode(code)
+        WordCode(code)
     }
 
     /// The same for a text that is mostly the one of the last such call.
-    pub(crate) fn code_again(&mut self, text: &str) -> TextCode {
+    pub(crate) fn code_again(&mut self, text: &str) -> WordCode {
         match self.words.get_mut(self.recent as usize) {
             Some(word) if word.is(text) => word.is_named = true,
             _ => self.recent = self.code(text).0,
         }
-        TextCode(self.recent)
+        WordCode(self.recent)
     }
 
     /// Number of `text`, if it has one: to look something up, not to be kept.
-    pub(crate) fn find(&self, text: &str) -> Option<TextCode> {
+    pub(crate) fn find(&self, text: &str) -> Option<WordCode> {
         if self.words.get(self.recent as usize).is_some_and(|word| word.is(text)) {
-            return Some(TextCode(self.recent));
+            return Some(WordCode(self.recent));
         }
         let hash = hash(&self.hasher, text.as_bytes());
-        self.codes.find(hash, |code| self.is(TextCode(*code), text)).map(|code| TextCode(*code))
+        self.codes.find(hash, |code| self.is(WordCode(*code), text)).map(|code| WordCode(*code))
     }
 
     /// The text of a number.
-    pub(crate) fn get(&self, code: TextCode) -> &str {
+    pub(crate) fn get(&self, code: WordCode) -> &str {
         self.words[code.0 as usize].text()
     }
 
     /// Whether `text` is that of a number.
-    pub(crate) fn is(&self, code: TextCode, text: &str) -> bool {
+    pub(crate) fn is(&self, code: WordCode, text: &str) -> bool {
         self.words[code.0 as usize].is(text)
     }
 
     /// Notes that somebody names this word.
-    pub(crate) fn name(&mut self, code: TextCode) {
+    pub(crate) fn name(&mut self, code: WordCode) {
         self.words[code.0 as usize].is_named = true;
     }
 
@@ -158,8 +162,8 @@ mod tests {
                 ["c", "b", "d", ""].map(|text| words.find(text).map(|code| code.0)),
                 [Some(3), Some(2), None, Some(0)]
             );
-            assert_eq!([0, 1, 2, 3].map(|code| words.get(TextCode(code))), ["", "a", "b", "c"]);
-            assert!(words.is(TextCode(1), "a") && !words.is(TextCode(1), "b"));
+            assert_eq!([0, 1, 2, 3].map(|code| words.get(WordCode(code))), ["", "a", "b", "c"]);
+            assert!(words.is(WordCode(1), "a") && !words.is(WordCode(1), "b"));
         }
     }
 

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use playback::heartbeat::State;
-use playback::model::{self, Cell, Kind, Logged, Parameters, RandomLog, SHAPES, Tables};
+use playback::model::{self, Logged, Parameters, RandomLog};
+use playback::random::Random;
 use playback::record::{self, Record, RecordAd};
+use playback::tables::{Cell, Kind, SHAPES, Tables, differences};
 use prost::Message;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -120,7 +122,7 @@ fn sent_three_times_is_played_once() {
 #[test]
 fn the_order_on_the_way_does_not_matter() {
     let mut log = line(0, 0, 0, 12);
-    model::Random::new(7).shuffle(&mut log);
+    Random::new(7).shuffle(&mut log);
     check(log, &[(0, 60_000)], [60, 60, 60]);
 }
 
@@ -179,11 +181,11 @@ fn a_credit_over_midnight_is_split_in_proportion() {
 #[test]
 fn a_difference_names_table_key_expected_and_actual() {
     let (one, two) = (tables(line(0, 0, 0, 1)), tables(line(0, 0, 0, 2)));
-    let found = model::differences(&one, &two);
+    let found = differences(&one, &two);
     let of_the_segment = "watch_segments: site=default user_id=u session_id=s video_id=v from_ms=0: \
                           expected to_ms=5000, actual to_ms=10000";
     assert!(found.iter().any(|line| line == of_the_segment), "{found:#?}");
-    assert!(model::differences(&one, &one).is_empty());
+    assert!(differences(&one, &one).is_empty());
 }
 
 #[test]

@@ -153,10 +153,10 @@ impl Shard {
             || self.facts.rows() >= caps::EPOCH_FACTS
     }
 
-    /// Reads what folding these will read, see [`Kernel::anticipate`].
-    pub fn anticipate(&self, readings: &[Reading]) {
+    /// Reads what folding these will read, see [`Kernel::prefetch`].
+    pub fn prefetch(&self, readings: &[Reading]) {
         let heartbeats = readings.iter().filter(|reading| reading.kind == Kind::Heartbeat);
-        self.kernel.anticipate(heartbeats.map(|reading| &reading.record));
+        self.kernel.prefetch(heartbeats.map(|reading| &reading.record));
     }
 
     /// Folds the next record, and passes over those that were folded. [`Shard::cut`] comes first.

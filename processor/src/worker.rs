@@ -291,7 +291,7 @@ impl Folding {
         for records in records.chunks(READ_AHEAD) {
             let readings = &mut readings[..records.len()];
             readings.iter_mut().zip(records).for_each(|(reading, record)| reading.read(record.value));
-            owned.shard.anticipate(readings);
+            owned.shard.prefetch(readings);
             for (reading, record) in readings.iter().zip(records) {
                 let epochs_before = epochs.len();
                 owned.shard.cut(record.timestamp_ms, |epoch, facts| {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use playback::kernel::Parameters;
-use playback::model::Random;
+use playback::random::Random;
 use playback::record::{Record, RecordAd, TICK};
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};

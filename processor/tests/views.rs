@@ -4,8 +4,9 @@
 
 use playback::facts::Facts;
 use playback::kernel::Parameters;
-use playback::model::{self, Cell, Logged, RandomLog, SHAPES, Tables, differences, random_log};
+use playback::model::{self, Logged, RandomLog, random_log};
 use playback::record::TICK;
+use playback::tables::{Cell, SHAPES, Tables, differences};
 use processor::columns::Run;
 use processor::partials::{ClosedEpoch, partials};
 use processor::shard::{Reading, Shard};

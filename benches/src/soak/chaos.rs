@@ -1,6 +1,6 @@
 //! What goes wrong in a soak, and when: decided beforehand by a seed, so that a run can be had again.
 
-use playback::model::Random;
+use playback::random::Random;
 use std::time::Duration;
 
 /// Something that is done to the pipeline.

@@ -4,7 +4,7 @@
 use crate::exactness::{judge, play_all, wait_until_complete};
 use crate::fleet::Fleet;
 use crate::players::{script, write_keys};
-use playback::model::Random;
+use playback::random::Random;
 use std::time::Duration;
 
 /// Points wait for longer than a killed group takes to come back: then none is judged before its time.

@@ -1,7 +1,7 @@
 //! What is read from a test's database.
 
 use loadgen::tables::{self, Filter};
-use playback::model::Tables;
+use playback::tables::Tables;
 use tokio_postgres::Client;
 
 /// Every table of the database.

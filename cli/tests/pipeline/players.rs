@@ -1,7 +1,8 @@
 //! Players who post random logs: each log is a site of its own with a key of its own, posted in order, in requests of
 //! random length.
 
-use playback::model::{Logged, Random, RandomLog, body, random_log};
+use playback::model::{Logged, RandomLog, body, random_log};
+use playback::random::Random;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;

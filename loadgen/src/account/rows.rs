@@ -3,7 +3,7 @@
 use super::{Account, DAY_MS, HOUR_MS, MINUTE_MS, SessionRef};
 use crate::names::Names;
 use playback::credit::Disposition;
-use playback::model::Cell;
+use playback::tables::Cell;
 use rustc_hash::FxHashMap;
 
 /// Key and values of a row.

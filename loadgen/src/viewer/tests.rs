@@ -10,8 +10,9 @@ use crate::profile::Profile;
 use crate::stored::Records;
 use crate::world::World;
 use bytes::BytesMut;
-use playback::model::{self, Logged, Parameters, SHAPES, Tables};
+use playback::model::{self, Logged, Parameters};
 use playback::record::Record;
+use playback::tables::{SHAPES, Tables, differences};
 use prost::Message;
 
 const START: i64 = 1_763_683_200_000;
@@ -82,8 +83,8 @@ fn tables(account: &Account, labels: &Labels) -> Tables {
 fn assert_judged(profile: &Profile, seed: u64, viewers: u32, batch: usize) -> Tables {
     let (log, account) = watch(profile, seed, viewers, batch, Part::WHOLE);
     let known = tables(&account, &labels(profile));
-    let differences = model::differences(&known, &model::run(&log, Parameters::default()));
-    assert!(differences.is_empty(), "seed {seed}, batch {batch}: {differences:#?}");
+    let found = differences(&known, &model::run(&log, Parameters::default()));
+    assert!(found.is_empty(), "seed {seed}, batch {batch}: {found:#?}");
     known
 }
 
@@ -148,7 +149,7 @@ fn a_wrong_row_and_a_missing_duplicate_are_found() {
     let without = |position: usize| {
         let mut log = log.clone();
         log.remove(position);
-        model::differences(&known, &model::run(&log, Parameters::default()))
+        differences(&known, &model::run(&log, Parameters::default()))
     };
     let is_credited = |logged: &Logged| logged.record.played_ms == 5_000 && logged.record.rate() == 1_000;
     assert!(!without(log.iter().position(is_credited).unwrap()).is_empty());

@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Held {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::model::Random;
+    use crate::random::Random;
 
     #[test]
     fn what_was_added_is_there_once_for_each_place_and_in_the_same_order_after_a_restart() {

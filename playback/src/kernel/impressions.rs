@@ -4,8 +4,7 @@ use super::list::{self, Key, List, SHORT};
 use crate::credit::VIEWABLE_MS;
 use crate::facts::{Facts, ImpressionFact};
 use crate::record::RecordAd;
-use crate::texts::TextCode;
-use crate::words::Words;
+use crate::words::{WordCode, Words};
 
 use super::user::Owner;
 use rustc_hash::FxHashMap;
@@ -26,12 +25,12 @@ pub(super) struct Impressions {
     reach: Option<Box<Reach>>,
 }
 
-type Reach = FxHashMap<(TextCode, i64), u32>;
+type Reach = FxHashMap<(WordCode, i64), u32>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Impression {
     impression_id: Box<str>,
-    line: TextCode,
+    line: WordCode,
     /// Start of the earliest hour it reported; ms since the epoch.
     hour: i64,
     measurable: bool,
@@ -44,7 +43,7 @@ struct Impression {
 /// What an ad report says, and when.
 pub(super) struct AdReport<'a> {
     pub(super) ad: &'a RecordAd,
-    pub(super) line: TextCode,
+    pub(super) line: WordCode,
     pub(super) event_time: i64,
     pub(super) clock: i64,
     pub(super) lateness_ms: i64,
@@ -132,7 +131,7 @@ impl Impressions {
     }
 
     /// Every word it names.
-    pub(super) fn words(&self, mut each: impl FnMut(TextCode)) {
+    pub(super) fn words(&self, mut each: impl FnMut(WordCode)) {
         self.seen.iter().for_each(|seen| each(seen.line));
     }
 
@@ -162,7 +161,7 @@ impl Impression {
     }
 
     /// Where it counts for reach.
-    fn place(&self) -> (TextCode, i64) {
+    fn place(&self) -> (WordCode, i64) {
         (self.line, self.day())
     }
 

@@ -2,7 +2,7 @@
 //! one user with many sessions costs no more per record than others do. The index is no part of the state. A single entry,
 //! which most lists have, lies in the list itself.
 
-use crate::texts::TextCode;
+use crate::words::WordCode;
 use hashbrown::{DefaultHashBuilder, DefaultHasher};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -55,7 +55,7 @@ impl Key {
     }
 
     /// Takes in the number of a text.
-    pub(super) fn word(&mut self, word: TextCode) {
+    pub(super) fn word(&mut self, word: WordCode) {
         self.0.write_u32(word.0);
     }
 }

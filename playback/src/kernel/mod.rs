@@ -16,12 +16,11 @@ mod users;
 use crate::credit::{Disposition, Playhead};
 use crate::facts::{DispositionFact, Facts};
 use crate::record::Record;
-use crate::texts::TextCode;
-use crate::words::Words;
+use crate::words::{WordCode, Words};
 use impressions::AdReport;
 use sequence::{Place, Waiting};
 use serde::{Deserialize, Serialize};
-use session::{Beside, Session};
+use session::{FactContext, Session};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use user::{Owner, User};
@@ -30,7 +29,7 @@ use users::Users;
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
 pub const KERNEL_VERSION: u32 = 8;
 
-/// Records to be [anticipated](Kernel::anticipate) at a time: enough to keep memory busy, and few enough for the nearest cache.
+/// Records to be [prefetched](Kernel::prefetch) at a time: enough to keep memory busy, and few enough for the nearest cache.
 pub const READ_AHEAD: usize = 32;
 
 /// Users to be [saved](Kernel::save_some) at a time: records wait for it about a millisecond.
@@ -100,8 +99,8 @@ pub struct Saved {
 #[derive(Debug, Serialize, Deserialize)]
 struct Deadline {
     clock: i64,
-    site: TextCode,
-    video: TextCode,
+    site: WordCode,
+    video: WordCode,
     user_id: Box<str>,
     session_id: Box<str>,
 }
@@ -154,10 +153,10 @@ impl Kernel {
 
     /// Reads what folding these records will read, and changes nothing: the users' memory is waited for once for all of them
     /// instead of once for each. To be called with the next [`READ_AHEAD`] records.
-    pub fn anticipate<'a>(&self, records: impl Iterator<Item = &'a Record>) {
+    pub fn prefetch<'a>(&self, records: impl Iterator<Item = &'a Record>) {
         let names = records.filter_map(|record| Some((self.words.find(&record.site)?, record.user_id.as_str())));
-        for user in self.users.likely(names) {
-            black_box(user.peek(&self.words));
+        for user in self.users.prefetch_candidates(names) {
+            black_box(user.touch(&self.words));
         }
     }
 
@@ -218,13 +217,13 @@ impl Kernel {
             let found = user.find(&deadline.session_id, || Some(video), |other| other == video);
             let Some(index) = found else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
-            let beside = Beside { owner, words: &self.words };
-            self.ledger.judge_due(&mut user.sessions[index], self.clock, beside, facts);
+            let context = FactContext { owner, words: &self.words };
+            self.ledger.judge_due(&mut user.sessions[index], self.clock, context, facts);
         }
     }
 
     /// Puts a record in its session. None: it waits.
-    fn place(&mut self, record: &Record, site: TextCode, facts: &mut Facts) -> Option<Disposition> {
+    fn place(&mut self, record: &Record, site: WordCode, facts: &mut Facts) -> Option<Disposition> {
         let oldest = self.clock - self.parameters.lateness_ms;
         if record.event_time < oldest {
             return Some(Disposition::Late);
@@ -233,7 +232,7 @@ impl Kernel {
         let index = user.open(record, &mut self.words, &mut self.serials);
         let session = &mut user.sessions[index];
         let owner = Owner { site, user_id: &record.user_id };
-        self.ledger.judge_due(session, self.clock, Beside { owner, words: &self.words }, facts);
+        self.ledger.judge_due(session, self.clock, FactContext { owner, words: &self.words }, facts);
         session.hear(self.clock, record.event_time, oldest);
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let gap = match session.sequence.place(record.seq) {
@@ -244,9 +243,9 @@ impl Kernel {
         let says_device = !record.device.is_empty() && session.takes_device(record.seq);
         let device = says_device.then(|| self.words.code(&record.device));
         let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
-        let beside = Beside { owner, words: &self.words };
+        let context = FactContext { owner, words: &self.words };
         let until = self.clock.saturating_add(self.parameters.point_wait_ms);
-        let accepted = session.accept(record, gap, until, device, beside, facts);
+        let accepted = session.accept(record, gap, until, device, context, facts);
         match record.ad.as_ref().zip(line) {
             Some((ad, line)) => {
                 let report = AdReport {
@@ -266,16 +265,16 @@ impl Kernel {
             let (user_id, session_id) = (record.user_id.as_str().into(), record.session_id.as_str().into());
             self.deadlines.push_back(Deadline { clock: until, site, video, user_id, session_id });
         }
-        self.ledger.release(&mut user.sessions[index], accepted.released, beside, facts);
+        self.ledger.release(&mut user.sessions[index], accepted.released, context, facts);
         accepted.disposition
     }
 }
 
 impl Ledger {
     /// Judges the points of a session whose wait is over, in the order in which they came.
-    fn judge_due(&mut self, session: &mut Session, clock: i64, beside: Beside<'_>, facts: &mut Facts) {
+    fn judge_due(&mut self, session: &mut Session, clock: i64, context: FactContext<'_>, facts: &mut Facts) {
         while let Some(seq) = session.sequence.due(clock) {
-            self.expire(session, seq, beside, facts);
+            self.expire(session, seq, context, facts);
         }
     }
 
@@ -285,21 +284,21 @@ impl Ledger {
         &mut self,
         session: &mut Session,
         released: Option<(Waiting, Playhead)>,
-        beside: Beside<'_>,
+        context: FactContext<'_>,
         facts: &mut Facts,
     ) {
         if let Some((waiting, before)) = released {
-            self.judge(session, waiting, Some(before), beside, facts);
+            self.judge(session, waiting, Some(before), context, facts);
         }
         while let Some(seq) = session.sequence.overdue(session.heartbeats, MAX_LATER_REPORTS) {
-            self.expire(session, seq, beside, facts);
+            self.expire(session, seq, context, facts);
         }
     }
 
     /// Judges the point `seq`, whose wait is over.
-    fn expire(&mut self, session: &mut Session, seq: u32, beside: Beside<'_>, facts: &mut Facts) {
+    fn expire(&mut self, session: &mut Session, seq: u32, context: FactContext<'_>, facts: &mut Facts) {
         let (waiting, before) = session.sequence.expire(seq).expect("an overdue point waits");
-        self.judge(session, waiting, before, beside, facts);
+        self.judge(session, waiting, before, context, facts);
     }
 
     /// Judges a point that waited.
@@ -308,16 +307,16 @@ impl Ledger {
         session: &mut Session,
         waiting: Waiting,
         before: Option<Playhead>,
-        beside: Beside<'_>,
+        context: FactContext<'_>,
         facts: &mut Facts,
     ) {
-        let disposition = session.judge(waiting, before, beside, facts);
+        let disposition = session.judge(waiting, before, context, facts);
         self.waiting -= 1;
-        self.settle(beside.owner.site, beside.words, waiting.received_at, disposition, facts);
+        self.settle(context.owner.site, context.words, waiting.received_at, disposition, facts);
     }
 
     /// Enters the disposition of one record.
-    fn settle(&mut self, site: TextCode, words: &Words, received_at: i64, disposition: Disposition, facts: &mut Facts) {
+    fn settle(&mut self, site: WordCode, words: &Words, received_at: i64, disposition: Disposition, facts: &mut Facts) {
         let count = match disposition {
             Disposition::Credited => &mut self.credited,
             Disposition::Idle => &mut self.idle,

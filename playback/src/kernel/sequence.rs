@@ -76,7 +76,7 @@ pub(super) struct Placed {
 
 impl Sequence {
     /// Reads something of its last run.
-    pub(super) fn peek(&self) -> i64 {
+    pub(super) fn touch(&self) -> i64 {
         self.tail.map_or(0, |tail| tail.event_time)
     }
 

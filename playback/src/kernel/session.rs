@@ -9,8 +9,7 @@ use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, 
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
 use crate::intervals::{Inserted, Intervals};
 use crate::record::Record;
-use crate::texts::TextCode;
-use crate::words::Words;
+use crate::words::{WordCode, Words};
 use serde::{Deserialize, Serialize};
 use std::num::NonZero;
 
@@ -23,12 +22,12 @@ type Label<T> = Option<(u32, T)>;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) session_id: Id,
-    pub(super) video: TextCode,
+    pub(super) video: WordCode,
     /// Which of all the sessions of the partition it is; no two that meet in an epoch have the same.
     serial: u32,
-    /// Its number among the keys of the facts it was last in.
+    /// Where its key is among those of the facts it was last in.
     #[serde(skip)]
-    number: u32,
+    fact_key: u32,
     /// The greatest clock and event time of its reports, copies and points that came too late for their place among them: a
     /// device may be ahead of the log, and then a copy of its report is in time for longer.
     pub(super) last_at: i64,
@@ -46,7 +45,7 @@ pub(super) struct Session {
     minutes: Intervals,
     /// Content until the session is a view and it is all qualified.
     unqualified: Held,
-    device: Label<TextCode>,
+    device: Label<WordCode>,
     territory: Label<Territory>,
 }
 
@@ -61,9 +60,9 @@ pub(super) struct Accepted {
     pub(super) released: Option<(Waiting, Playhead)>,
 }
 
-/// What a session puts out facts beside.
+/// What a session puts out facts context.
 #[derive(Clone, Copy)]
-pub(super) struct Beside<'a> {
+pub(super) struct FactContext<'a> {
     pub(super) owner: Owner<'a>,
     pub(super) words: &'a Words,
 }
@@ -76,12 +75,12 @@ impl Entry for Session {
 }
 
 impl Session {
-    pub(super) fn new(session_id: Id, video: TextCode, serial: u32) -> Session {
+    pub(super) fn new(session_id: Id, video: WordCode, serial: u32) -> Session {
         Session {
             session_id,
             video,
             serial,
-            number: 0,
+            fact_key: 0,
             last_at: 0,
             heartbeats: 0,
             sequence: Sequence::default(),
@@ -98,9 +97,9 @@ impl Session {
         }
     }
 
-    /// Gives it a number among the keys of `facts`; to be called before it puts out any.
+    /// Gives it a key among those of `facts`; to be called before it puts out any.
     fn enter(&mut self, owner: Owner<'_>, words: &Words, facts: &mut Facts) {
-        self.number = facts.session(self.number, self.serial, |facts| SessionKey {
+        self.fact_key = facts.session(self.fact_key, self.serial, |facts| SessionKey {
             site: facts.word(owner.site, words),
             user_id: facts.texts.code(owner.user_id),
             session_id: self.session_id.with_text(|text| facts.texts.code(text)),
@@ -108,9 +107,9 @@ impl Session {
         });
     }
 
-    /// Its number among the keys of the facts that it last put out.
-    pub(super) fn number(&self) -> u32 {
-        self.number
+    /// Where its key is among those of the facts that it last put out.
+    pub(super) fn fact_key(&self) -> u32 {
+        self.fact_key
     }
 
     /// Whether a device reported with this `seq` would be the session's.
@@ -119,15 +118,15 @@ impl Session {
     }
 
     /// Reads something of every part of it; the sum is of no meaning.
-    pub(super) fn peek(&self, words: &Words) -> i64 {
+    pub(super) fn touch(&self, words: &Words) -> i64 {
         let spans = [&self.covered, &self.minutes].map(|set| set.last().map_or(0, |span| span.1));
         let first = self.first.map_or(0, |credit| credit.start);
         let title = words.get(self.video).bytes().next().map_or(0, i64::from);
-        self.last_at ^ i64::from(spans[0] ^ spans[1] ^ self.unique_ms) ^ first ^ title ^ self.sequence.peek()
+        self.last_at ^ i64::from(spans[0] ^ spans[1] ^ self.unique_ms) ^ first ^ title ^ self.sequence.touch()
     }
 
     /// The texts it names.
-    pub(super) fn words(&self) -> impl Iterator<Item = TextCode> {
+    pub(super) fn words(&self) -> impl Iterator<Item = WordCode> {
         self.device.map(|(_, device)| device).into_iter().chain([self.video])
     }
 
@@ -135,8 +134,8 @@ impl Session {
     /// nothing were known of it.
     pub(super) fn hear(&mut self, clock: i64, event_time: i64, oldest: i64) {
         if self.last_at < oldest {
-            let number = self.number; // it may have put out facts of this epoch
-            *self = Session { number, ..Session::new(self.session_id.clone(), self.video, self.serial) };
+            let fact_key = self.fact_key; // it may have put out facts of this epoch
+            *self = Session { fact_key, ..Session::new(self.session_id.clone(), self.video, self.serial) };
         }
         self.last_at = self.last_at.max(clock).max(event_time);
     }
@@ -153,8 +152,8 @@ impl Session {
         record: &Record,
         gap: Gap,
         until: i64,
-        device: Option<TextCode>,
-        beside: Beside<'_>,
+        device: Option<WordCode>,
+        context: FactContext<'_>,
         facts: &mut Facts,
     ) -> Accepted {
         self.heartbeats += 1;
@@ -188,7 +187,7 @@ impl Session {
             (None, None, Some(before)) => Some(judge_point(before, record.position_ms, record.event_time, territory)),
             (None, None, None) => None,
         };
-        self.report(1, record.event_time, judged.and_then(Result::ok), beside, facts);
+        self.report(1, record.event_time, judged.and_then(Result::ok), context, facts);
         Accepted {
             disposition: judged.map(disposition_of),
             released: placed.released.map(|waiting| (waiting, playhead)),
@@ -200,11 +199,11 @@ impl Session {
         &mut self,
         waiting: Waiting,
         before: Option<Playhead>,
-        beside: Beside<'_>,
+        context: FactContext<'_>,
         facts: &mut Facts,
     ) -> Disposition {
         let judged = judge_point(before, waiting.position_ms, waiting.event_time, waiting.territory);
-        self.report(0, waiting.event_time, judged.ok(), beside, facts);
+        self.report(0, waiting.event_time, judged.ok(), context, facts);
         disposition_of(judged)
     }
 
@@ -214,18 +213,18 @@ impl Session {
         heartbeats: u8,
         event_time: i64,
         credit: Option<Credit>,
-        beside: Beside<'_>,
+        context: FactContext<'_>,
         facts: &mut Facts,
     ) {
-        self.enter(beside.owner, beside.words, facts);
+        self.enter(context.owner, context.words, facts);
         let unique_before = self.unique_ms;
         if let Some(credit) = credit {
             self.credit(credit, facts);
         }
         self.settle(facts);
-        let device = self.device.map(|(_, device)| facts.word(device, beside.words));
+        let device = self.device.map(|(_, device)| facts.word(device, context.words));
         facts.sessions.push(SessionFact {
-            session: self.number,
+            session: self.fact_key,
             heartbeats,
             gross_ms: credit.map_or(0, |credit| credit.gross_ms()),
             unique_ms: self.unique_ms - unique_before,
@@ -257,7 +256,7 @@ impl Session {
         }
         self.move_start(credit, facts);
         facts.intervals.push(IntervalFact {
-            session: self.number,
+            session: self.fact_key,
             territory: credit.territory,
             event_time: credit.end(),
             from_ms: credit.from_ms,
@@ -266,7 +265,7 @@ impl Session {
     }
 
     fn extend_union(&mut self, credit: Credit, facts: &mut Facts) {
-        let session = self.number;
+        let session = self.fact_key;
         let Inserted { added, span: (from_ms, to_ms) } = self.covered.insert(credit.from_ms, credit.to_ms, |from_ms| {
             facts.segments.push(SegmentFact { session, from_ms, to_ms: from_ms, keep: false });
         });
@@ -325,7 +324,7 @@ impl Session {
 
     fn play(&self, minute: i64, territory: Territory) -> PlayFact {
         PlayFact {
-            session: self.number,
+            session: self.fact_key,
             territory,
             minute,
             gross_ms: 0,

@@ -3,8 +3,7 @@
 
 use super::user::User;
 use super::{READ_AHEAD, Saved};
-use crate::texts::TextCode;
-use crate::words::Words;
+use crate::words::{WordCode, Words};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
@@ -47,7 +46,7 @@ struct Saving {
 }
 
 impl Names {
-    fn hash(&self, site: TextCode, user_id: &str) -> u64 {
+    fn hash(&self, site: WordCode, user_id: &str) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write(user_id.as_bytes());
         hasher.write_u32(site.0);
@@ -72,7 +71,7 @@ fn table_of(hash: u64) -> usize {
 
 impl Users {
     /// The user of this name, if there is one, to be changed.
-    pub(super) fn get_mut(&mut self, site: TextCode, user_id: &str, words: &mut Words) -> Option<&mut User> {
+    pub(super) fn get_mut(&mut self, site: WordCode, user_id: &str, words: &mut Words) -> Option<&mut User> {
         let hash = self.names.hash(site, user_id);
         let user = self.tables[table_of(hash)].find_mut(hash, |user| user.is(site, user_id))?;
         self.saving.before_change(user, words);
@@ -80,7 +79,7 @@ impl Users {
     }
 
     /// The user of this name, who is new if there is none, to be changed.
-    pub(super) fn open(&mut self, site: TextCode, user_id: &str, words: &mut Words) -> &mut User {
+    pub(super) fn open(&mut self, site: WordCode, user_id: &str, words: &mut Words) -> &mut User {
         let Users { tables, names, saving } = self;
         let hash = names.hash(site, user_id);
         let entry = tables[table_of(hash)].entry(hash, |user| user.is(site, user_id), |user| names.hash_of(user));
@@ -90,7 +89,10 @@ impl Users {
     }
 
     /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
-    pub(super) fn likely<'a>(&self, names: impl Iterator<Item = (TextCode, &'a str)>) -> SmallVec<[&User; READ_AHEAD]> {
+    pub(super) fn prefetch_candidates<'a>(
+        &self,
+        names: impl Iterator<Item = (WordCode, &'a str)>,
+    ) -> SmallVec<[&User; READ_AHEAD]> {
         let hashes: SmallVec<[u64; READ_AHEAD]> = names.map(|(site, user_id)| self.names.hash(site, user_id)).collect();
         let first = |hash: &u64| self.tables[table_of(*hash)].iter_hash(*hash).next();
         hashes.iter().filter_map(first).map(|user| &**user).collect()
@@ -179,11 +181,11 @@ impl Saving {
 #[cfg(test)]
 mod tests {
     use super::Names;
-    use crate::texts::TextCode;
+    use crate::words::WordCode;
 
     #[test]
     fn nobody_can_know_which_users_have_the_same_hash() {
-        let [one, other] = [(); 2].map(|()| Names::default().hash(TextCode(0), "u"));
+        let [one, other] = [(); 2].map(|()| Names::default().hash(WordCode(0), "u"));
         assert_ne!(one, other);
     }
 }

@@ -1,9 +1,9 @@
 //! Adds the credits of whole sessions up to the rows of the tables.
 
 use super::judge::{Credit, territory};
-use super::tables::{Cell, Tables};
 use super::{DAY_MS, HOUR_MS, SessionKey, floor};
 use crate::record::Record;
+use crate::tables::{Cell, Tables};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE_MS: i64 = 60_000;

@@ -1,7 +1,7 @@
 //! Facts added up into tables by hand, as the views and the sink do by SQL.
 
 use playback::facts::Facts;
-use playback::model::{Cell, Tables};
+use playback::tables::{Cell, Tables};
 use std::collections::BTreeMap;
 
 type Sums = BTreeMap<(&'static str, Vec<Cell>), Vec<i64>>;

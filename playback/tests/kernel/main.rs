@@ -12,8 +12,10 @@ mod waits;
 use folded::Folded;
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
-use playback::model::{self, Logged, Random, RandomLog, differences, random_log};
+use playback::model::{self, Logged, RandomLog, random_log};
+use playback::random::Random;
 use playback::record::{Record, RecordAd};
+use playback::tables::differences;
 use saves::save;
 
 const START: i64 = 1_763_683_200_000;

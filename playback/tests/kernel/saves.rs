@@ -3,7 +3,8 @@
 use super::{DAY_MS, START, report};
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
-use playback::model::{Logged, Random, RandomLog, random_log};
+use playback::model::{Logged, RandomLog, random_log};
+use playback::random::Random;
 
 /// Records from one moment without facts to the next, where a save may begin.
 const STRETCH: usize = 11;

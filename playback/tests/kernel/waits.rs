@@ -6,8 +6,10 @@ use crate::{DAY_MS, START, report};
 use expect_test::{Expect, expect};
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
-use playback::model::{Logged, Random, differences};
+use playback::model::Logged;
+use playback::random::Random;
 use playback::record::Record;
+use playback::tables::differences;
 
 /// Each step is a log time in seconds and what comes then: `p3` a point, `i3` an interval of that seq, whose event time is
 /// five seconds a seq, or `tick`.

@@ -1,8 +1,8 @@
 //! One random player: its reports in order of their sequence, honest ones and others.
 
-use super::Random;
 use crate::heartbeat::State;
 use crate::model::HOUR_MS;
+use crate::random::Random;
 use crate::record::{Record, RecordAd};
 
 const SITES: [&str; 2] = ["north", "south"];

@@ -1,4 +1,5 @@
-//! Tables as plain rows of cells, their shapes, and how two sets of them differ.
+//! The tables of the specification: their shapes, their rows as plain cells, and how two sets of them differ. For who judges them;
+//! the pipeline itself has its tables in SQL.
 
 use std::collections::BTreeMap;
 use std::fmt;
