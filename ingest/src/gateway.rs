@@ -7,7 +7,7 @@ use crate::answer;
 use crate::appender::Appender;
 use crate::body::{Form, Reports};
 use crate::clock;
-use crate::grant::{Denied, Permit, Site};
+use crate::grant::{Denied, Grant, Permit, Site};
 use crate::incoming::{self, Room};
 use crate::keys::Keys;
 use crate::limits::{MAX_BODY_BYTES, RETRY_AFTER_S};
@@ -18,7 +18,7 @@ use crate::problem::{Fault, Problem};
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::trace::{Sample, Sampler, Sampling};
-use crate::verdict::{self, Rejected, Route, Verdict};
+use crate::verdict::{self, Rejected, ReportContext, Verdict};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
@@ -126,6 +126,7 @@ impl Gateway {
         }
     }
 
+    /// Reads the reports of a body and judges them.
     async fn judge(
         &self,
         head: &Parts,
@@ -156,25 +157,30 @@ impl Gateway {
                 (reports, user_id.and_then(|user_id| adapters::id(&user_id)).map(Arc::from))
             }
         };
-        let reports = reports.inspect_err(spoiled)?;
+        let verdict = self.verdict(&reports.inspect_err(spoiled)?, &grant, user_id.as_deref())?;
+        Ok(Judged { verdict, site: grant.site.clone(), format })
+    }
+
+    /// Judges reports, and takes them off the rates of their key and their users.
+    fn verdict(&self, reports: &Reports<'_>, grant: &Grant, user_id: Option<&str>) -> Result<Verdict, Problem> {
         let received_at = clock::now_ms();
         grant.take(reports.len(), received_at)?;
         let peppers = self.shared.peppers.as_ref().map(PepperFile::current);
-        let route = Route {
-            user_id: user_id.as_deref(),
+        let context = ReportContext {
+            user_id,
             site: &grant.site.name,
             received_at,
-            peppers: peppers.as_ref().map(|peppers| &***peppers),
+            peppers: peppers.as_deref().map(Arc::as_ref),
             gathers_users: grant.user_rates.is_some(),
         };
-        let verdict = verdict::judge(&reports, route);
+        let verdict = verdict::judge(reports, context);
         if verdict.unrecognised > 0 && peppers.is_none() {
             self.shared.unprotected.call_once(warn_of_guesses);
         }
         if let Some(rates) = &grant.user_rates {
             verdict.users.iter().try_for_each(|(user_id, reports)| rates.take(user_id, *reports))?;
         }
-        Ok(Judged { verdict, site: grant.site.clone(), format })
+        Ok(verdict)
     }
 
     /// What the sender may do, by its key or play token and its web origin.

@@ -8,6 +8,7 @@ mod adapters;
 mod answer;
 mod appender;
 mod body;
+mod by_topic;
 mod clock;
 mod consent;
 mod detour;

@@ -4,6 +4,7 @@
 //! What the log has not acknowledged in time goes to the spool too. The log may have it all the same; then it has those reports
 //! twice, and a report counts once however often it is there (specification, section 3).
 
+use crate::by_topic::ByTopic;
 use crate::clock;
 use crate::detour::Detour;
 use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER};
@@ -24,12 +25,8 @@ pub(crate) enum Refused {
     Unavailable,
 }
 
-/// The topics the gateway writes.
-#[derive(Debug, Clone)]
-pub(crate) struct Topics {
-    pub(crate) heartbeats: Arc<str>,
-    pub(crate) dead_letters: Arc<str>,
-}
+/// The topics' names.
+pub(crate) type Topics = ByTopic<Arc<str>>;
 
 impl Topics {
     pub(crate) fn new(heartbeats: &str, dead_letters: &str) -> Topics {
@@ -38,11 +35,7 @@ impl Topics {
 }
 
 /// How many partitions they have, as it was found when the log was first there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Partitions {
-    pub(crate) heartbeats: u32,
-    pub(crate) dead_letters: u32,
-}
+pub(crate) type PartitionCounts = ByTopic<u32>;
 
 /// Which way records leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +51,7 @@ pub(crate) struct Outlet {
     producer: Producer,
     pub(crate) topics: Topics,
     /// Not known before the log was there once.
-    pub(crate) partitions: OnceLock<Partitions>,
+    pub(crate) partitions: OnceLock<PartitionCounts>,
     pub(crate) spool: Option<Spool>,
     detour: Detour,
     /// Tells the replay that there is work.
@@ -245,7 +238,7 @@ impl Outlet {
 
     /// How many partitions take no records, as far as it is known.
     pub(crate) fn partitions_away(&self) -> usize {
-        let all = || self.partitions.get().map_or(1, |known| (known.heartbeats + known.dead_letters) as usize);
+        let all = || self.partitions.get().map_or(1, |known| known.each().iter().sum::<u32>() as usize);
         self.detour.partitions().map_or_else(all, |away| away.len())
     }
 
@@ -261,9 +254,12 @@ impl Outlet {
 
     /// Puts each record on the partition of its key, if it is known how many there are.
     pub(crate) fn place(&self, records: &mut Records) -> bool {
-        let Some(partitions) = self.partitions.get() else { return false };
-        place(&mut records.heartbeats, partitions.heartbeats);
-        place(&mut records.dead_letters, partitions.dead_letters);
+        let Some(counts) = self.partitions.get() else { return false };
+        records.as_mut().zip(*counts).map(|(records, partitions)| {
+            for record in records {
+                record.partition = topic::partition_for(&record.key, partitions);
+            }
+        });
         true
     }
 
@@ -272,20 +268,11 @@ impl Outlet {
     }
 
     fn spooled_of(&self, records: Records) -> Vec<Spooled> {
-        let of = |topic: &Arc<str>, records: Vec<Outgoing>| {
+        let of_topic = |(topic, records): (&Arc<str>, Vec<Outgoing>)| {
             let topic = topic.clone();
             records.into_iter().map(move |Outgoing { key, value, .. }| Spooled { topic: topic.clone(), key, value })
         };
-        of(&self.topics.heartbeats, records.heartbeats)
-            .chain(of(&self.topics.dead_letters, records.dead_letters))
-            .collect()
-    }
-}
-
-/// Puts each record on the partition of its key.
-fn place(records: &mut [Outgoing], partitions: u32) {
-    for record in records {
-        record.partition = topic::partition_for(&record.key, partitions);
+        self.topics.as_ref().zip(records).map(of_topic).each().into_iter().flatten().collect()
     }
 }
 
@@ -330,7 +317,7 @@ pub(crate) mod tests {
         let spool = Spool::open(dir.path(), 64 << 20).unwrap();
         let outlet =
             Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new(&topic, &topic), Some(spool.clone()));
-        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
         let take = async |heartbeats| {
             let mut records = Records { heartbeats, ..Records::default() };
             let detoured = outlet.divert(&mut records);
@@ -355,7 +342,7 @@ pub(crate) mod tests {
         make(&log, "both").await;
         let spool = Spool::open(&dir.path().join("spool"), 1).unwrap();
         let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new("both", "both"), Some(spool));
-        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
         assert_eq!(outlet.trouble(), None);
         outlet.detour.begin_for_all();
         assert_eq!(outlet.trouble().unwrap(), "the spool is full");
@@ -374,7 +361,7 @@ pub(crate) mod tests {
         let away = format!("{topic}-away");
         let producer = log.producer(Duration::ZERO).unwrap();
         let outlet = Arc::new(Outlet::new(producer, Topics::new(&topic, &away), None));
-        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
         let both = Records { heartbeats: vec![heartbeat(0, 100)], dead_letters: vec![heartbeat(1, 100)] };
         let take = |records, way| {
             let outlet = outlet.clone();

@@ -1,6 +1,7 @@
 //! What was handed to the log and is not settled: bounded, and counted until the log has settled it, whether anybody still waits or
 //! not.
 
+use crate::by_topic::ByTopic;
 use crate::limits::{MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS};
 use crate::outlet::Topics;
 use crate::records::Records;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
-use topic::{Delivery, Producer};
+use topic::{Delivery, Outgoing, Producer};
 
 /// How much is handed to the log. The producer blocks its caller when its own queue is full, so that must never happen here.
 #[derive(Default)]
@@ -44,25 +45,21 @@ impl Drop for Queued {
 
 /// Records that the log has and may not have acknowledged.
 pub(crate) struct Sent {
-    heartbeats: Delivery,
-    dead_letters: Delivery,
+    deliveries: ByTopic<Delivery>,
     queued: Queued,
 }
 
 impl Sent {
     pub(crate) fn new(producer: &Producer, topics: &Topics, records: &Records, queued: Queued) -> Sent {
-        Sent {
-            heartbeats: producer.append(&topics.heartbeats, &records.heartbeats),
-            dead_letters: producer.append(&topics.dead_letters, &records.dead_letters),
-            queued,
-        }
+        let append = |(topic, records): (&Arc<str>, &Vec<Outgoing>)| producer.append(topic, records);
+        Sent { deliveries: topics.as_ref().zip(records.as_ref()).map(append), queued }
     }
 
     /// Waits until all are acknowledged or have failed, but not longer than this. Those of partitions that have not taken theirs are
     /// left, and the error says why.
     pub(crate) async fn settle(&mut self, records: &mut Records, patience: Duration) -> Result<(), String> {
-        let Sent { heartbeats, dead_letters, .. } = self;
-        let outcome = match timeout(patience, future::join(&mut *heartbeats, &mut *dead_letters)).await {
+        let ByTopic { heartbeats, dead_letters } = self.deliveries.as_mut();
+        let outcome = match timeout(patience, future::join(heartbeats, dead_letters)).await {
             Ok((heartbeats, dead_letters)) => heartbeats.and(dead_letters).map_err(|error| error.to_string()),
             Err(_) => Err(format!("no acknowledgement within {} ms", patience.as_millis())),
         };
@@ -70,15 +67,16 @@ impl Sent {
             *records = Records::default();
             return Ok(());
         }
-        records.heartbeats.retain(|record| !heartbeats.is_safe(record.partition));
-        records.dead_letters.retain(|record| !dead_letters.is_safe(record.partition));
+        records.as_mut().zip(self.deliveries.as_ref()).map(|(records, delivery)| {
+            records.retain(|record| !delivery.is_safe(record.partition));
+        });
         if records.is_empty() { Ok(()) } else { outcome }
     }
 
     /// Waits for them no longer; they count as queued until they are settled all the same.
     pub(crate) fn leave(self) {
         tokio::spawn(async move {
-            let _settled = future::join(self.heartbeats, self.dead_letters).await;
+            let _settled = future::join_all(self.deliveries.each()).await;
             drop(self.queued);
         });
     }
@@ -88,7 +86,6 @@ impl Sent {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use topic::Outgoing;
 
     #[test]
     fn the_queue_is_full_by_records_or_by_bytes_and_what_leaves_it_makes_room() {

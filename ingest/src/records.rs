@@ -1,19 +1,16 @@
 //! Records on their way out, by topic, and the partitions they are for.
 
+use crate::by_topic::ByTopic;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use topic::Outgoing;
 
 /// Records of several requests.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Records {
-    pub(crate) heartbeats: Vec<Outgoing>,
-    pub(crate) dead_letters: Vec<Outgoing>,
-}
+pub(crate) type Records = ByTopic<Vec<Outgoing>>;
 
 impl Records {
     pub(crate) fn len(&self) -> usize {
-        self.heartbeats.len() + self.dead_letters.len()
+        self.as_ref().map(Vec::len).each().iter().sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -21,42 +18,33 @@ impl Records {
     }
 
     pub(crate) fn append(&mut self, others: &mut Records) {
-        self.heartbeats.append(&mut others.heartbeats);
-        self.dead_letters.append(&mut others.dead_letters);
+        self.as_mut().zip(others.as_mut()).map(|(own, others)| own.append(others));
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.heartbeats.iter().chain(&self.dead_letters).map(|record| record.key.len() + record.value.len()).sum()
+        let bytes = |record: &Outgoing| record.key.len() + record.value.len();
+        self.as_ref().each().into_iter().flatten().map(bytes).sum()
     }
 
     /// The partitions they are for.
     pub(crate) fn partitions(&self) -> PartitionSet {
-        let of = |records: &[Outgoing]| records.iter().map(|record| record.partition).collect();
-        PartitionSet { heartbeats: of(&self.heartbeats), dead_letters: of(&self.dead_letters) }
+        self.as_ref().map(|records| records.iter().map(|record| record.partition).collect())
     }
 
     /// Takes out those of these partitions; the order stays.
     pub(crate) fn take_out(&mut self, of: &PartitionSet) -> Records {
-        let take_out = |records: &mut Vec<Outgoing>, of: &BTreeSet<u32>| {
-            records.extract_if(.., |record| of.contains(&record.partition)).collect()
-        };
-        Records {
-            heartbeats: take_out(&mut self.heartbeats, &of.heartbeats),
-            dead_letters: take_out(&mut self.dead_letters, &of.dead_letters),
-        }
+        self.as_mut().zip(of.as_ref()).map(|(records, partitions)| {
+            records.extract_if(.., |record| partitions.contains(&record.partition)).collect()
+        })
     }
 }
 
-/// Partitions, by topic.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct PartitionSet {
-    pub(crate) heartbeats: BTreeSet<u32>,
-    pub(crate) dead_letters: BTreeSet<u32>,
-}
+/// Partitions.
+pub(crate) type PartitionSet = ByTopic<BTreeSet<u32>>;
 
 impl PartitionSet {
     pub(crate) fn len(&self) -> usize {
-        self.heartbeats.len() + self.dead_letters.len()
+        self.as_ref().map(BTreeSet::len).each().iter().sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -64,15 +52,11 @@ impl PartitionSet {
     }
 
     pub(crate) fn insert(&mut self, others: &PartitionSet) {
-        self.heartbeats.extend(&others.heartbeats);
-        self.dead_letters.extend(&others.dead_letters);
+        self.as_mut().zip(others.as_ref()).map(|(own, others)| own.extend(others));
     }
 
     pub(crate) fn without(&self, others: &PartitionSet) -> PartitionSet {
-        PartitionSet {
-            heartbeats: &self.heartbeats - &others.heartbeats,
-            dead_letters: &self.dead_letters - &others.dead_letters,
-        }
+        self.as_ref().zip(others.as_ref()).map(|(own, others)| own - others)
     }
 }
 

@@ -152,7 +152,7 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::outlet::{Partitions, Topics, Way};
+    use crate::outlet::{PartitionCounts, Topics, Way};
     use bytes::Bytes;
     use std::time::Duration;
     use topic::{Log, TopicSpec};
@@ -175,7 +175,7 @@ mod tests {
         }
         let topics = Topics::new("heartbeats", "dead_letters");
         let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), topics, Some(spool.clone()));
-        outlet.partitions.set(Partitions { heartbeats: 1, dead_letters: 1 }).unwrap();
+        outlet.partitions.set(PartitionCounts { heartbeats: 1, dead_letters: 1 }).unwrap();
 
         let watched = async {
             let both = crate::records::tests::records(&[0], &[0]);
@@ -210,7 +210,7 @@ mod tests {
         spool.append(vec![first]).await.unwrap();
         let topics = Topics::new(&topic, &topic);
         let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), topics, Some(spool.clone()));
-        outlet.partitions.set(Partitions { heartbeats: 2, dead_letters: 2 }).unwrap();
+        outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
         let steadily = async || {
             while !outlet.is_direct() {
                 outlet.take(crate::records::tests::records(&[0], &[]), Way::Detour).await.unwrap();

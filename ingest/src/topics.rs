@@ -3,7 +3,7 @@
 
 use crate::limits::SEARCH_INTERVAL;
 use crate::meter;
-use crate::outlet::{Outlet, Partitions};
+use crate::outlet::{Outlet, PartitionCounts};
 use crate::server::StartError;
 use service::{Component, Stop, TaskError};
 use topic::{Log, LogError, TopicDescription};
@@ -73,7 +73,7 @@ impl TopicWatch<'_> {
         let Outlet { topics, partitions, .. } = self.outlet;
         let heartbeats = self.describe(&topics.heartbeats).await?;
         let dead_letters = self.describe(&topics.dead_letters).await?;
-        let found = Partitions { heartbeats: heartbeats.partitions, dead_letters: dead_letters.partitions };
+        let found = PartitionCounts { heartbeats: heartbeats.partitions, dead_letters: dead_letters.partitions };
         let known = self.partitions.or(partitions.get().map(|known| known.heartbeats));
         if let Some(wanted) = known.filter(|known| *known != found.heartbeats) {
             let topic = topics.heartbeats.to_string();

@@ -44,9 +44,9 @@ pub(crate) struct Rejected {
     detail: String,
 }
 
-/// Where the reports come from and where they go.
+/// What is the same for all reports of a request.
 #[derive(Clone, Copy)]
-pub(crate) struct Route<'a> {
+pub(crate) struct ReportContext<'a> {
     /// The only user whose reports are taken, when the sender is bound to one.
     pub(crate) user_id: Option<&'a str>,
     pub(crate) peppers: Option<&'a Peppers>,
@@ -57,29 +57,29 @@ pub(crate) struct Route<'a> {
 }
 
 /// Judges every report of a request.
-pub(crate) fn judge(reports: &Reports<'_>, route: Route<'_>) -> Verdict {
+pub(crate) fn judge(reports: &Reports<'_>, context: ReportContext<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     match reports {
         Reports::Plain(reports) => {
             for (index, (report, text)) in reports.iter().enumerate() {
-                verdict.add(index, report.check(route.received_at), route, || (*text).into());
+                verdict.add(index, report.check(context.received_at), context, || (*text).into());
             }
         }
         Reports::Foreign(events) => {
             for (index, event) in events.iter().enumerate() {
-                verdict.add_foreign(index, event, route);
+                verdict.add_foreign(index, event, context);
             }
         }
         Reports::Json(texts) => {
             for (index, text) in texts.iter().enumerate() {
-                let judged = json::heartbeat(text, route.received_at);
-                verdict.add(index, judged, route, || (*text).into());
+                let judged = json::heartbeat(text, context.received_at);
+                verdict.add(index, judged, context, || (*text).into());
             }
         }
         Reports::Messages(messages) => {
             for (index, message) in messages.iter().enumerate() {
-                let judged = message::heartbeat(message, route.received_at);
-                verdict.add(index, judged, route, || text_of(message).into());
+                let judged = message::heartbeat(message, context.received_at);
+                verdict.add(index, judged, context, || text_of(message).into());
             }
         }
     }
@@ -91,46 +91,47 @@ impl Verdict {
         &mut self,
         index: usize,
         judged: Result<Heartbeat<'_>, Rejection>,
-        route: Route<'_>,
+        context: ReportContext<'_>,
         text: impl FnOnce() -> Cow<'a, str>,
     ) {
         match judged {
-            Ok(heartbeat) if route.user_id.is_some_and(|user_id| user_id != heartbeat.user_id) => {
-                self.refuse(index, Code::UserNotAllowed.into(), route, Report::of_refused(&text(), route));
+            Ok(heartbeat) if context.user_id.is_some_and(|user_id| user_id != heartbeat.user_id) => {
+                self.refuse(index, Code::UserNotAllowed.into(), context, Report::of_refused(&text(), context));
             }
             Ok(mut heartbeat) => {
                 self.accepted += 1;
-                if route.gathers_users {
+                if context.gathers_users {
                     self.sent_by(&heartbeat.user_id);
                 }
                 if !heartbeat.consent {
                     self.unrecognised += 1;
-                    consent::forget(&mut heartbeat, route.site, route.peppers);
-                } else if let Some(peppers) = route.peppers {
-                    heartbeat.user_id = peppers.pseudonym(route.site, &heartbeat.user_id, heartbeat.event_time).into();
+                    consent::forget(&mut heartbeat, context.site, context.peppers);
+                } else if let Some(peppers) = context.peppers {
+                    heartbeat.user_id =
+                        peppers.pseudonym(context.site, &heartbeat.user_id, heartbeat.event_time).into();
                 }
-                self.records.heartbeats.push(outgoing_record(&heartbeat, route));
+                self.records.heartbeats.push(outgoing_record(&heartbeat, context));
             }
-            Err(rejection) => self.refuse(index, rejection, route, Report::of_refused(&text(), route)),
+            Err(rejection) => self.refuse(index, rejection, context, Report::of_refused(&text(), context)),
         }
     }
 
-    fn refuse(&mut self, index: usize, rejection: Rejection, route: Route<'_>, report: Report) {
-        self.records.dead_letters.push(outgoing_dead_letter(&rejection, route, report));
+    fn refuse(&mut self, index: usize, rejection: Rejection, context: ReportContext<'_>, report: Report) {
+        self.records.dead_letters.push(outgoing_dead_letter(&rejection, context, report));
         let Rejection { code, detail } = rejection;
         self.rejected.push(Rejected { index, code: code.as_str(), detail });
     }
 
-    fn add_foreign(&mut self, index: usize, event: &Foreign, route: Route<'_>) {
+    fn add_foreign(&mut self, index: usize, event: &Foreign, context: ReportContext<'_>) {
         match event {
             Foreign::Report(text) => {
-                self.add(index, json::heartbeat(text, route.received_at), route, || text.as_str().into());
+                self.add(index, json::heartbeat(text, context.received_at), context, || text.as_str().into());
             }
             Foreign::Refused { rejection, source } => {
                 // Where its user is nobody knows, so with a pepper nothing of it is kept.
-                let source = source.as_deref().filter(|_| route.peppers.is_none());
+                let source = source.as_deref().filter(|_| context.peppers.is_none());
                 let report = source.map_or(Report::Withheld, Report::of_text);
-                self.refuse(index, rejection.clone(), route, report);
+                self.refuse(index, rejection.clone(), context, report);
             }
             Foreign::Ignored => self.ignored += 1,
         }
@@ -144,24 +145,24 @@ impl Verdict {
     }
 }
 
-fn outgoing_record(heartbeat: &Heartbeat<'_>, route: Route<'_>) -> Outgoing {
-    let (bytes, key_bytes) = record::written(route.site, heartbeat);
+fn outgoing_record(heartbeat: &Heartbeat<'_>, context: ReportContext<'_>) -> Outgoing {
+    let (bytes, key_bytes) = record::written(context.site, heartbeat);
     let mut value = Bytes::from(bytes);
     let key = value.split_to(key_bytes);
     // The outlet knows the partitions.
     Outgoing { partition: 0, key, value }
 }
 
-fn outgoing_dead_letter(rejection: &Rejection, route: Route<'_>, report: Report) -> Outgoing {
+fn outgoing_dead_letter(rejection: &Rejection, context: ReportContext<'_>, report: Report) -> Outgoing {
     let letter = DeadLetter {
-        site: route.site,
-        received_at: route.received_at,
+        site: context.site,
+        received_at: context.received_at,
         code: rejection.code.as_str(),
         detail: &rejection.detail,
         report,
     };
     let value = serde_json::to_vec(&letter).expect("texts and numbers are always JSON");
-    let key = Bytes::copy_from_slice(route.site.as_bytes());
+    let key = Bytes::copy_from_slice(context.site.as_bytes());
     Outgoing { partition: 0, key, value: Bytes::from(value) }
 }
 
@@ -200,11 +201,11 @@ impl Report {
 
     /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the
     /// id cannot be found.
-    fn of_refused(text: &str, route: Route<'_>) -> Report {
+    fn of_refused(text: &str, context: ReportContext<'_>) -> Report {
         let report = Report::of_text(text);
-        let Some(redaction) = Redaction::of(text, route.peppers) else { return report };
+        let Some(redaction) = Redaction::of(text, context.peppers) else { return report };
         let redacted = match report {
-            Report::Json(raw) => redaction.redacted(raw.get(), route.site, route.received_at),
+            Report::Json(raw) => redaction.redacted(raw.get(), context.site, context.received_at),
             Report::Text(_) | Report::Withheld => None,
         };
         redacted.and_then(|text| serde_json::from_str(&text).ok()).map_or(Report::Withheld, Report::Json)

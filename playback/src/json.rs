@@ -4,15 +4,11 @@
 
 use crate::heartbeat::{Heartbeat, State};
 use crate::rejection::{Code, Rejection};
-use crate::validate::{Unchecked, UncheckedAd};
+use crate::validate::{RATE, Unchecked, UncheckedAd};
 use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::ops::RangeInclusive;
-
-/// Playback speeds a player may report. Checked before rounding: 16.0001 is refused although it would round to 16.
-const RATE: RangeInclusive<f64> = 0.0625..=16.0;
 
 /// The fields of a report.
 pub const FIELDS: [&str; 16] = [

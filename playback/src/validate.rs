@@ -21,7 +21,10 @@ pub const POSITION_MS: RangeInclusive<i64> = 0..=172_800_000;
 pub const PLAYED_MS: RangeInclusive<i64> = 1..=120_000;
 /// Speeds of a player; 62 is what 0.0625 becomes, rounded half to even.
 pub const RATE_THOUSANDTHS: RangeInclusive<i64> = 62..=16_000;
-const DURATION_MS: RangeInclusive<i64> = 1_000..=172_800_000;
+/// The same as players send them. Checked before rounding: 16.0001 is refused although it would round to 16.
+pub const RATE: RangeInclusive<f64> = 0.0625..=16.0;
+/// How long a title can be.
+pub const DURATION_MS: RangeInclusive<i64> = 1_000..=172_800_000;
 const QUARTILE: RangeInclusive<i64> = 0..=4;
 const VIEWABLE_MS: RangeInclusive<i64> = 0..=600_000;
 /// How old a corrected event time may be, and how long a device may hold a report back.
@@ -203,11 +206,13 @@ fn played(from_ms: Option<i64>, played_ms: Option<i64>) -> Result<Option<Played>
     }
 }
 
-fn is_territory(text: &str) -> bool {
+/// Whether it is a country of ISO 3166-1, as far as its letters tell.
+pub fn is_territory(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-fn is_device(text: &str) -> bool {
+/// Whether it is a name that a device may have: printable ASCII, not too long.
+pub fn is_device(text: &str) -> bool {
     (1..=DEVICE_CHARS).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 

@@ -4,15 +4,12 @@
 
 use super::{Foreign, Given};
 use chrono::DateTime;
+use playback::validate::{DURATION_MS, RATE, is_device, is_territory};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use std::ops::RangeInclusive;
 
-const RATE: RangeInclusive<f64> = 0.0625..=16.0;
-const DURATION_MS: RangeInclusive<i64> = 1_000..=172_800_000;
-const DEVICE_CHARS: usize = 64;
 /// Bytes of the hash in an impression's id: 128 bits do not collide by chance.
 const IMPRESSION_BYTES: usize = 16;
 
@@ -31,7 +28,10 @@ pub(super) struct Draft {
     pub(super) duration_ms: Option<i64>,
     pub(super) territory: Option<String>,
     pub(super) device: Option<String>,
-    /// At first whether the event agrees in all categories that the address names, where it can.
+    /// Whether the event agrees in all categories that the address names.
+    #[serde(skip)]
+    pub(super) agrees: bool,
+    /// What that comes to, with what the address says.
     pub(super) consent: Option<bool>,
     pub(super) ad: Option<Ad>,
 }
@@ -49,9 +49,12 @@ impl Draft {
     /// The report as the text it takes the common way in, with what the address says where the event says nothing.
     pub(super) fn finish(mut self, given: &Given) -> Foreign {
         self.user_id = self.user_id.or_else(|| given.user_id.as_deref().and_then(id));
-        self.territory = territory(self.territory).or_else(|| territory(given.territory.clone()));
-        self.device = device(self.device).or_else(|| device(given.device.clone()));
-        let in_categories = (!given.consent_categories.is_empty()).then(|| self.consent == Some(true));
+        let or_given = |own: Option<String>, given: &Option<String>, is_valid: fn(&str) -> bool| {
+            [own, given.clone()].into_iter().flatten().find(|text| is_valid(text))
+        };
+        self.territory = or_given(self.territory, &given.territory, is_territory);
+        self.device = or_given(self.device, &given.device, is_device);
+        let in_categories = (!given.consent_categories.is_empty()).then_some(self.agrees);
         // Each may say no.
         self.consent = [in_categories, given.consent].into_iter().flatten().min();
         self.rate = self.rate.filter(|rate| RATE.contains(rate));
@@ -125,16 +128,6 @@ fn impression_id(showing: &[&str]) -> String {
     hash.iter().take(IMPRESSION_BYTES).fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes all that is written");
         text
-    })
-}
-
-fn territory(text: Option<String>) -> Option<String> {
-    text.filter(|text| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase()))
-}
-
-fn device(text: Option<String>) -> Option<String> {
-    text.filter(|text| {
-        (1..=DEVICE_CHARS).contains(&text.len()) && text.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
     })
 }
 

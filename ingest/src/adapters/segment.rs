@@ -85,7 +85,7 @@ fn common(call: &Value, batch_sent_at: Option<&Value>, given: &Given) -> Draft {
         territory: context["location"]["country"].as_str().map(str::to_owned),
         device: context["device"]["type"].as_str().map(str::to_owned),
         // As Segment's consent management writes it. A category that is not there was not agreed to.
-        consent: Some(given.consent_categories.iter().all(|category| choices[category] == true)),
+        agrees: given.consent_categories.iter().all(|category| choices[category] == true),
         ..Draft::default()
     }
 }

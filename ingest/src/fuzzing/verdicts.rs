@@ -7,7 +7,7 @@ use crate::limits::{MAX_DEAD_REPORT_BYTES, MAX_REPORTS};
 use crate::problem::Problem;
 use crate::pseudonym::Peppers;
 use crate::redaction::is_field;
-use crate::verdict::{self, Rejected, Route, Verdict};
+use crate::verdict::{self, Rejected, ReportContext, Verdict};
 use playback::heartbeat::{Heartbeat, State};
 use playback::json::{self, AD_FIELDS};
 use playback::message;
@@ -33,19 +33,20 @@ type Outcome = Result<Record, (String, String)>;
 
 /// Judges reports on every route and gives, for each report that was not ignored, what became of it on the plain one.
 pub(super) fn outcomes(reports: &Reports<'_>) -> Vec<Outcome> {
-    let route = Route { user_id: None, peppers: None, gathers_users: true, site: SITE, received_at: RECEIVED_AT };
-    let verdict = verdict::judge(reports, route);
+    let context =
+        ReportContext { user_id: None, peppers: None, gathers_users: true, site: SITE, received_at: RECEIVED_AT };
+    let verdict = verdict::judge(reports, context);
     let outcomes = checked(&verdict, reports);
     assert_eq!(verdict.users.values().map(|reports| *reports as usize).sum::<usize>(), verdict.accepted);
     if !matches!(reports, Reports::Foreign(_)) {
         letters(&verdict).for_each(|letter| names_nobody_without_consent(&letter));
     }
     let peppers = Peppers::parse(PEPPERS).unwrap();
-    let verdict = verdict::judge(reports, Route { peppers: Some(&peppers), gathers_users: false, ..route });
+    let verdict = verdict::judge(reports, ReportContext { peppers: Some(&peppers), gathers_users: false, ..context });
     assert!(verdict.users.is_empty());
     assert_eq!(checked(&verdict, reports).len(), outcomes.len());
     names_nobody(&verdict);
-    let verdict = verdict::judge(reports, Route { user_id: Some(USER), ..route });
+    let verdict = verdict::judge(reports, ReportContext { user_id: Some(USER), ..context });
     for record in checked(&verdict, reports).into_iter().flatten() {
         assert!(record.user_id == USER || record.user_id.starts_with("s."), "{record:?}");
     }
