@@ -34,30 +34,34 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What needs Kafka and PostgreSQL, and the binary under test.
+const WITH_SERVICES: [&str; 8] = ["gateway", "loadgen", "armour", "soak", "process", "sink", "day", "e2e"];
+
 fn main() -> Result<()> {
     let arguments = Arguments(std::env::args().collect());
-    match arguments.0.get(1).map(String::as_str) {
-        Some("floor") => {
+    let name = arguments.0.get(1).map_or("", String::as_str);
+    match name {
+        "floor" => {
             let hold = Duration::from_millis(arguments.find("--hold-ms")?.unwrap_or(0));
             return floor::run(arguments.value("--listen")?, arguments.value("--status")?, hold);
         }
-        Some("load") => return load_alone(&arguments),
-        Some("attack") => return attack::run(&arguments),
-        Some("kernel") => return kernel::run(),
+        "load" => return load_alone(&arguments),
+        "attack" => return attack::run(&arguments),
+        "kernel" => return kernel::run(),
+        _ if !WITH_SERVICES.contains(&name) => bail!("usage: bench kernel|load|{}", WITH_SERVICES.join("|")),
         _ if std::env::var_os("WATCHBEAT_TEST_BROKERS").is_none() => return Err(again_with_services(&arguments.0)),
-        Some("gateway") => return gateway::run(),
-        Some("loadgen") => return loadgen::run(),
-        Some("armour") => return armour::run(),
+        "gateway" => return gateway::run(),
+        "loadgen" => return loadgen::run(),
+        "armour" => return armour::run(),
         _ => {}
     }
     let runtime = tokio::runtime::Runtime::new()?;
-    match arguments.0.get(1).map(String::as_str) {
-        Some("process") => runtime.block_on(process::run()),
-        Some("sink") => runtime.block_on(sink::run()),
-        Some("soak") => runtime.block_on(soak::run()),
-        Some("day") => runtime.block_on(day::run()),
-        Some("e2e") => runtime.block_on(e2e::run()),
-        _ => bail!("usage: bench gateway|loadgen|armour|soak|process|kernel|sink|day|e2e|load"),
+    match name {
+        "process" => runtime.block_on(process::run()),
+        "sink" => runtime.block_on(sink::run()),
+        "soak" => runtime.block_on(soak::run()),
+        "day" => runtime.block_on(day::run()),
+        _ => runtime.block_on(e2e::run()),
     }
 }
 

@@ -146,10 +146,17 @@ pub(crate) struct AdminFlags {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TelemetryFlags {
     /// Which events are logged to standard error: LEVEL, or LEVEL,CRATE=LEVEL,…
-    #[arg(long, env = "WATCHBEAT_LOG", default_value = "info", global = true, value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "WATCHBEAT_LOG",
+        default_value = "info",
+        global = true,
+        value_name = "FILTER",
+        help_heading = "Logging"
+    )]
     pub(crate) log: String,
     /// Log one JSON object a line
-    #[arg(long, env = "WATCHBEAT_LOG_JSON", global = true)]
+    #[arg(long, env = "WATCHBEAT_LOG_JSON", global = true, help_heading = "Logging")]
     pub(crate) log_json: bool,
 }
 

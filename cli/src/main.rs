@@ -29,7 +29,8 @@ const STRAGGLERS: Duration = Duration::from_secs(1);
 /// Exact stream processing for the heartbeats of video players.
 ///
 /// HTTP in, Kafka as the log, SQL views over what was watched, tables in YugabyteDB or PostgreSQL that stay exactly right
-/// whatever is duplicated, late or killed. Each flag has an environment twin, WATCHBEAT_… .
+/// whatever is duplicated, late or killed. The flags of the roles have environment twins, WATCHBEAT_…, which
+/// `watchbeat ROLE --help` names.
 #[derive(Debug, Parser)]
 #[command(name = "watchbeat", version, max_term_width = 110)]
 struct Command {

@@ -71,9 +71,14 @@ async fn two_parts_send_together_what_one_process_would() {
 async fn a_stop_ends_a_demo() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("http://{}", listener.local_addr().unwrap());
-    let server = tokio::spawn(serve(listener, Arc::default()));
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let server = tokio::spawn(serve(listener, Arc::clone(&seen)));
     let stop = Stop::new();
-    let demo = tokio::spawn(loadgen::demo(target, 5, 1, stop.clone()));
+    let demo = tokio::spawn(loadgen::demo(target, 50, 1, stop.clone()));
+    while seen.lock().unwrap().requests == 0 {
+        assert!(!demo.is_finished());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     stop.request();
     let ended = tokio::time::timeout(Duration::from_secs(20), demo).await;
     ended.expect("the demo ends in time").unwrap().unwrap();

@@ -78,6 +78,7 @@ pub fn run(
     readiness: &Readiness,
     stop: &Stop,
 ) -> Result<(), TaskError> {
+    meters::describe();
     let component = readiness.component("processor_log");
     let views = runtime.block_on(Views::plan(&settings.views))?;
     let partitions = runtime.block_on(check_topics(log, &settings))?;

@@ -68,7 +68,7 @@ impl IntoResponse for ReportError {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer now: ask again".into())
             }
         };
-        let body = Json(serde_json::json!({ "code": code, "detail": detail }));
+        let body = Json(serde_json::json!({ "error": { "code": code, "detail": detail } }));
         match status {
             StatusCode::SERVICE_UNAVAILABLE => (status, [(header::RETRY_AFTER, "1")], body).into_response(),
             _ => (status, body).into_response(),

@@ -141,8 +141,8 @@ async fn a_conflict_with_those_who_write_is_not_the_askers_business() {
 async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
     let world = World::of(&["watch_segments", "ad_hours"], 2).await;
     let (status, answer) = world.get("/v1/users/u/videos/v").await;
-    assert_eq!((status, &answer["code"]), (501, &json!("left_out")));
-    assert!(answer["detail"].as_str().unwrap().starts_with("watch_segments is left out"), "{answer}");
+    assert_eq!((status, &answer["error"]["code"]), (501, &json!("left_out")));
+    assert!(answer["error"]["detail"].as_str().unwrap().starts_with("watch_segments is left out"), "{answer}");
     assert_eq!(world.get("/v1/videos/v").await.0, 200);
     world.end().await;
 }
@@ -168,8 +168,8 @@ async fn more_rows_than_an_answer_takes_are_refused_and_not_cut() {
         .unwrap();
     for user in ["many", "often"] {
         let (status, answer) = world.get(&format!("/v1/users/{user}/videos/v")).await;
-        assert_eq!((status, &answer["code"]), (400, &json!("bad_request")), "{user}");
-        assert_eq!(answer["detail"], format!("more than {} rows: ask the tables with SQL", caps::ROWS));
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")), "{user}");
+        assert_eq!(answer["error"]["detail"], format!("more than {} rows: ask the tables with SQL", caps::ROWS));
     }
     client.batch_execute("delete from watchbeat.watch_segments where user_id = 'many' and from_ms = 10").await.unwrap();
     let (status, answer) = world.get("/v1/users/many/videos/v").await;
@@ -187,7 +187,7 @@ async fn the_database_works_no_longer_than_somebody_waits() {
     locking.batch_execute("lock table watchbeat.title_hours, watchbeat.watch_sessions").await.unwrap();
     let (video, user) = tokio::join!(world.get("/v1/videos/v"), world.get("/v1/users/u/videos/v"));
     for (status, answer) in [video, user] {
-        assert_eq!((status, &answer["code"]), (503, &json!("unavailable")), "{answer}");
+        assert_eq!((status, &answer["error"]["code"]), (503, &json!("unavailable")), "{answer}");
     }
     assert_eq!(other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0), 0);
     locking.rollback().await.unwrap();
@@ -237,14 +237,14 @@ async fn what_cannot_be_answered_is_said_in_json() {
     ];
     for (path, status, code) in cases {
         let (found, answer) = world.get(path).await;
-        assert_eq!((found, &answer["code"]), (status, &json!(code)), "{path}: {answer}");
+        assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{path}: {answer}");
     }
     for path in ["/v1/videos/v", "/v1/users/u/videos/v"] {
         let (status, answer) = world.ask("POST", path).await;
-        assert_eq!((status, &answer["code"]), (405, &json!("method_not_allowed")), "{path}: {answer}");
+        assert_eq!((status, &answer["error"]["code"]), (405, &json!("method_not_allowed")), "{path}: {answer}");
     }
     world.database = None;
     let (status, answer) = world.get("/v1/videos/v").await;
-    assert_eq!((status, &answer["code"]), (503, &json!("unavailable")), "{answer}");
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("unavailable")), "{answer}");
     world.end().await;
 }

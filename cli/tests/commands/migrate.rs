@@ -6,7 +6,8 @@ use sql::testing::TestDatabase;
 #[tokio::test]
 async fn the_schema_is_made_without_a_word_about_topics() {
     let database = TestDatabase::create().await;
-    watchbeat(&database, &["migrate"]).succeeded();
+    let migrated = watchbeat(&database, &["migrate"]).succeeded();
+    assert!(!migrated.errors().contains("topic"), "{}", migrated.errors());
     let client = database.database().connect().await.unwrap();
     client.query("select next_offset from watchbeat.progress", &[]).await.unwrap();
 }
