@@ -69,8 +69,14 @@ pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
 pub(crate) const REPLAY_RECORDS: usize = 20_000;
 /// Bytes of the same.
 pub(crate) const REPLAY_BYTES: usize = 8 << 20;
-/// Pause after the log refused records of the spool, or the spool could not be read.
+/// Batches of the spool that may be on their way to partitions that are behind.
+pub(crate) const REPLAY_FLIGHTS: usize = 8;
+/// How often it is looked whether they have arrived.
+pub(crate) const REPLAY_POLL: Duration = Duration::from_millis(20);
+/// Pause after the log refused records of the spool, which doubles as long as it does, or the spool could not be read.
 pub(crate) const REPLAY_PAUSE: Duration = Duration::from_millis(500);
+/// The longest it becomes: what times out or is refused for good makes an idempotent producer begin anew, which it cannot do for ever.
+pub(crate) const REPLAY_LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long after a failed append the gateway is not ready: who is sent nothing meanwhile has to be tried again.
 pub(crate) const TROUBLE_LASTS: Duration = Duration::from_secs(15);
 /// How long the producer waits after the first record of a batch, for the rest of it to be handed over.

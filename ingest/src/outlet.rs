@@ -12,7 +12,7 @@ use crate::queue::{Queue, Sent};
 use crate::records::{PartitionSet, Records};
 use crate::trouble::Trouble;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 use topic::{LogError, Outgoing, Producer, Spool, Spooled};
 
@@ -109,18 +109,19 @@ impl Outlet {
 
     /// To the log, and what that does not acknowledge in time to the spool.
     async fn send_or_keep(&self, spool: &Spool, mut records: Records) -> Result<(), Refused> {
-        let are_placed = self.place(&mut records);
-        if are_placed && self.bring(&mut records, DETOUR_AFTER).await.is_ok() {
+        if !self.place(&mut records) {
+            self.detour.begin_for_all();
+            return self.keep(spool, records).await;
+        }
+        let Ok(mut sent) = self.send(&records) else { return self.keep(spool, records).await };
+        let settled = sent.settle(&mut records, DETOUR_AFTER).await;
+        if self.settled(sent, settled, &records).is_ok() {
             if self.is_direct() {
                 self.spool_trouble.ends(); // nobody needs the spool
             }
             return Ok(());
         }
-        if are_placed {
-            self.begin_detour(&records);
-        } else {
-            self.detour.begin_for_all();
-        }
+        self.begin_detour(&records);
         self.keep(spool, records).await
     }
 
@@ -175,28 +176,32 @@ impl Outlet {
         self.settled(sent, settled, &records)
     }
 
-    /// Hands records, which have their places, to the log and waits until it has acknowledged all of them. Those of partitions that
-    /// have not taken theirs are left.
-    pub(crate) async fn bring(&self, records: &mut Records, patience: Duration) -> Result<(), Refused> {
+    /// Hands records, which have their places, to the log, if there is room for them.
+    pub(crate) fn send(&self, records: &Records) -> Result<Sent, Refused> {
         let queued = self.queue.take(records, 1).ok_or(Refused::Full)?;
-        let mut sent = Sent::new(&self.producer, &self.topics, records, queued);
-        let settled = sent.settle(records, patience).await;
-        self.settled(sent, settled, records)
+        Ok(Sent::new(&self.producer, &self.topics, records, queued))
     }
 
     /// Tells what became of records that nobody waits for any longer.
     fn settled(&self, sent: Sent, settled: Result<(), String>, left: &Records) -> Result<(), Refused> {
-        let Err(reason) = settled else {
-            if self.is_direct() && self.log_trouble.ends() {
-                tracing::info!("the log takes records again");
+        self.tell(&settled, left);
+        settled.map_err(|_| {
+            sent.leave();
+            Refused::Unavailable
+        })
+    }
+
+    /// Says once that the log does not take records, and once that it does again.
+    pub(crate) fn tell(&self, settled: &Result<(), String>, left: &Records) {
+        match settled {
+            Ok(()) if self.is_direct() && self.log_trouble.ends() => tracing::info!("the log takes records again"),
+            Ok(()) => {}
+            Err(reason) => {
+                if self.log_trouble.begins(reason.clone()) {
+                    tracing::warn!(reason, partitions = %left.partitions(), "the log does not take records");
+                }
             }
-            return Ok(());
-        };
-        sent.leave();
-        if self.log_trouble.begins(reason.clone()) {
-            tracing::warn!(reason, partitions = %left.partitions(), "the log does not take records");
         }
-        Err(Refused::Unavailable)
     }
 
     fn begin_detour(&self, refused: &Records) {
@@ -220,11 +225,14 @@ impl Outlet {
     /// Why a report would hardly be answered with 202 now: none was safe for a moment, and why the last one was not, as long as that
     /// is not long ago.
     pub(crate) fn trouble(&self) -> Option<String> {
+        let is_full = self.spool.as_ref().is_some_and(Spool::is_full);
+        if is_full && self.is_mostly_away() {
+            return Some("the spool is full".to_owned());
+        }
         if self.last_safe().is_some_and(|last| clock::instant() - last < DETOUR_AFTER) {
             return None; // most are, whatever is wrong with some partitions
         }
         match &self.spool {
-            Some(spool) if spool.is_full() && self.is_mostly_away() => Some("the spool is full".to_owned()),
             Some(_) => self.spool_full.lately().or_else(|| self.spool_trouble.lately()),
             None => self.log_trouble.lately(),
         }
@@ -281,7 +289,7 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use bytes::Bytes;
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
     use topic::{KafkaSettings, Log, TopicSpec, partition_for};
 
     const MOST_BYTES: u32 = 10_000;
@@ -296,7 +304,7 @@ pub(crate) mod tests {
         (log, name)
     }
 
-    async fn make(log: &Log, name: &str) {
+    pub(crate) async fn make(log: &Log, name: &str) {
         let (name, partitions, replication, retention_ms) = (name.to_owned(), 2, 1, 3_600_000);
         let topic = TopicSpec { name, partitions, replication, retention_ms, max_message_bytes: MOST_BYTES };
         log.create_topic(&topic).await.unwrap();

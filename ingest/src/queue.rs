@@ -5,7 +5,7 @@ use crate::by_topic::ByTopic;
 use crate::limits::{MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS};
 use crate::outlet::Topics;
 use crate::records::Records;
-use futures::future;
+use futures::{FutureExt, future};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,10 +36,19 @@ impl Queue {
     }
 }
 
+impl Queued {
+    /// Gives back the room of all but these.
+    fn shrink_to(&mut self, left: &Records) {
+        let (records, bytes) = (left.len(), left.bytes());
+        self.queue.records.fetch_sub(self.records - records, Ordering::Relaxed);
+        self.queue.bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        (self.records, self.bytes) = (records, bytes);
+    }
+}
+
 impl Drop for Queued {
     fn drop(&mut self) {
-        self.queue.records.fetch_sub(self.records, Ordering::Relaxed);
-        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shrink_to(&Records::default());
     }
 }
 
@@ -58,19 +67,37 @@ impl Sent {
     /// Waits until all are acknowledged or have failed, but not longer than this. Those of partitions that have not taken theirs are
     /// left, and the error says why.
     pub(crate) async fn settle(&mut self, records: &mut Records, patience: Duration) -> Result<(), String> {
-        let ByTopic { heartbeats, dead_letters } = self.deliveries.as_mut();
-        let outcome = match timeout(patience, future::join(heartbeats, dead_letters)).await {
-            Ok((heartbeats, dead_letters)) => heartbeats.and(dead_letters).map_err(|error| error.to_string()),
+        let outcome = match timeout(patience, self.outcome()).await {
+            Ok(outcome) => outcome,
             Err(_) => Err(format!("no acknowledgement within {} ms", patience.as_millis())),
         };
         if outcome.is_ok() {
             *records = Records::default();
             return Ok(());
         }
+        self.leave_missing(records);
+        if records.is_empty() { Ok(()) } else { outcome }
+    }
+
+    /// The same without waiting; nothing, while some are neither acknowledged nor failed.
+    pub(crate) fn settled(&mut self, records: &mut Records) -> Option<Result<(), String>> {
+        let outcome = self.outcome().now_or_never();
+        self.leave_missing(records);
+        if records.is_empty() { Some(Ok(())) } else { outcome }
+    }
+
+    async fn outcome(&mut self) -> Result<(), String> {
+        let ByTopic { heartbeats, dead_letters } = self.deliveries.as_mut();
+        let (heartbeats, dead_letters) = future::join(heartbeats, dead_letters).await;
+        heartbeats.and(dead_letters).map_err(|error| error.to_string())
+    }
+
+    /// Leaves the records of partitions that have not acknowledged all of theirs, and room for those alone.
+    fn leave_missing(&mut self, records: &mut Records) {
         records.as_mut().zip(self.deliveries.as_ref()).map(|(records, delivery)| {
             records.retain(|record| !delivery.is_safe(record.partition));
         });
-        if records.is_empty() { Ok(()) } else { outcome }
+        self.queued.shrink_to(records);
     }
 
     /// Waits for them no longer; they count as queued until they are settled all the same.
@@ -96,7 +123,13 @@ mod tests {
         };
         let mebibyte = 1 << 20;
         assert!(take(1, MAX_QUEUED_BYTES + 1, 1).is_none() && take(MAX_QUEUED_RECORDS + 1, 0, 1).is_none());
-        let first = take(2, MAX_QUEUED_BYTES / 2 - mebibyte, 1);
+        let mut first = take(3, MAX_QUEUED_BYTES / 3, 1);
+        assert!(first.is_some() && take(1, mebibyte, 1).is_none());
+        let record =
+            Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from(vec![0; MAX_QUEUED_BYTES - 2 * mebibyte]) };
+        first
+            .iter_mut()
+            .for_each(|first| first.shrink_to(&Records { heartbeats: vec![record.clone()], ..Records::default() }));
         assert!(first.is_some() && take(1, 2 * mebibyte, 1).is_some() && take(1, 2 * mebibyte + 1, 1).is_none());
         assert!(take(1, 0, 2).is_none());
         drop(first);

@@ -6,9 +6,10 @@
 
 mod places;
 
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, REPLAY_BYTES, REPLAY_PAUSE, REPLAY_RECORDS};
+use crate::limits::{DETOUR_AFTER, REPLAY_BYTES, REPLAY_FLIGHTS, REPLAY_PAUSE, REPLAY_POLL, REPLAY_RECORDS};
 use crate::meter;
-use crate::outlet::{Outlet, Refused};
+use crate::outlet::Outlet;
+use crate::queue::Sent;
 use crate::records::Records;
 use places::{Places, Try};
 use service::{Stop, TaskError};
@@ -27,27 +28,39 @@ pub(crate) async fn run(outlet: Arc<Outlet>, spool: Spool, stop: Stop) -> Result
 
 /// Never ends but with an error.
 async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
-    let mut places = Places::new();
+    let mut replay = Replay { outlet, spool, places: Places::new(), flights: Vec::new() };
     loop {
+        replay.land().await;
         let begun = Instant::now();
-        let brought = bring(places.advance(), &mut places, outlet, spool).await?;
+        let brought = replay.advance().await?;
         if brought == Brought::Some {
             continue;
         }
         // More comes in all the time, as long as the detour leads here. What has come meanwhile is overtaken by what goes straight to
         // the log, by no more than a record may wait for the log anyway.
-        if begun.elapsed() < DETOUR_AFTER {
-            outlet.end_detour_but_for(places.behind());
+        if brought != Brought::Later && begun.elapsed() < DETOUR_AFTER {
+            outlet.end_detour_but_for(replay.places.behind());
         }
-        if let Some(again) = places.catch_up() {
-            bring(again, &mut places, outlet, spool).await?;
-        } else if brought == Brought::Nothing {
-            tokio::select! {
-                () = outlet.spooled.notified() => {}
-                () = tokio::time::sleep(REPLAY_PAUSE), if !places.behind().is_empty() => {}
-            }
+        let is_trying = replay.catch_up().await?;
+        if brought != Brought::All && !is_trying {
+            replay.rest().await;
         }
     }
+}
+
+struct Replay<'a> {
+    outlet: &'a Outlet,
+    spool: &'a Spool,
+    places: Places,
+    flights: Vec<Flight>,
+}
+
+/// Records that the log has and has not settled, of partitions that are behind.
+struct Flight {
+    tried: Try,
+    batch: SpoolBatch,
+    sent: Sent,
+    left: Records,
 }
 
 /// How much of what was in the spool was brought to the log.
@@ -58,31 +71,93 @@ enum Brought {
     All,
     /// There was nothing.
     Nothing,
+    /// Too much is in flight.
+    Later,
 }
 
-/// Brings what comes next to some partitions.
-async fn bring(tried: Try, places: &mut Places, outlet: &Outlet, spool: &Spool) -> Result<Brought, TaskError> {
-    // The log's client holds on for a while to what the log does not take, so who refused before is tried with little.
-    let (most, patience) = if tried.is_again { (1, DETOUR_AFTER) } else { (REPLAY_RECORDS, APPEND_TIMEOUT) };
-    let batch = read(spool, &tried.places, most).await;
-    if batch.records.is_empty() {
-        return Ok(Brought::Nothing);
+impl Replay<'_> {
+    /// Brings what is new in the spool to the partitions that are not behind. Those that do not take it in time are behind from now on.
+    async fn advance(&mut self) -> Result<Brought, TaskError> {
+        if self.flights.len() >= REPLAY_FLIGHTS {
+            return Ok(Brought::Later);
+        }
+        let tried = self.places.advance();
+        let batch = read(self.spool, &tried.places, REPLAY_RECORDS).await;
+        if batch.records.is_empty() {
+            return Ok(Brought::Nothing);
+        }
+        let mut left = tried.of(self.records(&batch).await?);
+        let (all, is_last) = (left.len(), batch.is_last);
+        let mut sent = self.send(&left).await;
+        let settled = sent.settle(&mut left, DETOUR_AFTER).await;
+        self.outlet.tell(&settled, &left);
+        meter::replayed(all - left.len());
+        match self.places.advanced(tried, batch.end, left.partitions()) {
+            Ok(true) => remove(self.spool, batch).await,
+            Ok(false) => {}
+            Err(tried) => self.flights.push(Flight { tried, batch, sent, left }),
+        }
+        Ok(if is_last { Brought::All } else { Brought::Some })
     }
-    let mut records = records(outlet, &batch.records)?;
-    while !outlet.place(&mut records) {
-        tokio::time::sleep(REPLAY_PAUSE).await;
+
+    /// Gives some partitions that are behind what comes next for them; says whether there were any.
+    async fn catch_up(&mut self) -> Result<bool, TaskError> {
+        if self.flights.len() >= REPLAY_FLIGHTS {
+            return Ok(false);
+        }
+        let Some(tried) = self.places.catch_up() else { return Ok(false) };
+        // Little, as long as they refuse it.
+        let batch = read(self.spool, &tried.places, if tried.is_again { 1 } else { REPLAY_RECORDS }).await;
+        let left = tried.of(self.records(&batch).await?);
+        let sent = self.send(&left).await;
+        self.flights.push(Flight { tried, batch, sent, left });
+        Ok(true)
     }
-    let mut records = tried.of(records);
-    let all = records.len();
-    while let Err(Refused::Full) = outlet.bring(&mut records, patience).await {
-        tokio::time::sleep(REPLAY_PAUSE).await;
+
+    /// Takes in what the log has settled.
+    async fn land(&mut self) {
+        for mut flight in std::mem::take(&mut self.flights) {
+            let before = flight.left.len();
+            let settled = flight.sent.settled(&mut flight.left);
+            meter::replayed(before - flight.left.len());
+            let Some(settled) = settled else {
+                self.flights.push(flight);
+                continue;
+            };
+            self.outlet.tell(&settled, &flight.left);
+            if self.places.caught_up(&flight.tried, flight.batch.end, flight.left.partitions()) {
+                remove(self.spool, flight.batch).await;
+            }
+        }
     }
-    meter::replayed(all - records.len());
-    let brought = if batch.is_last { Brought::All } else { Brought::Some };
-    if places.tried(tried, batch.end, records.partitions()) {
-        remove(spool, batch).await;
+
+    /// Waits until there may be something to do.
+    async fn rest(&self) {
+        let pause = if self.flights.is_empty() { REPLAY_PAUSE } else { REPLAY_POLL };
+        tokio::select! {
+            () = self.outlet.spooled.notified() => {}
+            () = tokio::time::sleep(pause), if !self.places.behind().is_empty() => {}
+        }
     }
-    Ok(brought)
+
+    /// The records of a batch in their places, as soon as those are known.
+    async fn records(&self, batch: &SpoolBatch) -> Result<Records, TaskError> {
+        let mut records = records(self.outlet, &batch.records)?;
+        while !self.outlet.place(&mut records) {
+            tokio::time::sleep(REPLAY_PAUSE).await;
+        }
+        Ok(records)
+    }
+
+    /// Hands records to the log as soon as there is room for them.
+    async fn send(&self, records: &Records) -> Sent {
+        loop {
+            match self.outlet.send(records) {
+                Ok(sent) => return sent,
+                Err(_) => tokio::time::sleep(REPLAY_PAUSE).await,
+            }
+        }
+    }
 }
 
 async fn read(spool: &Spool, places: &Range<SpoolPlace>, most: usize) -> SpoolBatch {
@@ -220,6 +295,36 @@ mod tests {
         tokio::select! {
             ended = replay(&outlet, &spool) => panic!("{ended:?}"),
             ended = tokio::time::timeout(Duration::from_secs(30), some) => drop(ended.unwrap()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_log_takes_late_is_not_sent_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let spool = Spool::open(dir.path(), 64 << 20).unwrap();
+        let (log, topic) = crate::outlet::tests::kafka().await;
+        let late = format!("{topic}-late");
+        spool
+            .append(vec![Spooled { topic: late.as_str().into(), key: Bytes::new(), value: Bytes::new() }])
+            .await
+            .unwrap();
+        let producer = log.producer(Duration::ZERO).unwrap();
+        let outlet = Outlet::new(producer, Topics::new(&topic, &late), Some(spool.clone()));
+        outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
+        let watched = async {
+            while outlet.partitions_away() != 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(DETOUR_AFTER + REPLAY_PAUSE * 2).await; // time for another try
+            crate::outlet::tests::make(&log, &late).await;
+            while !outlet.is_direct() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(log.end_offsets(&late).await.unwrap().iter().sum::<u64>(), 1);
+        };
+        tokio::select! {
+            ended = replay(&outlet, &spool) => panic!("{ended:?}"),
+            watched = tokio::time::timeout(Duration::from_secs(60), watched) => watched.unwrap(),
         }
     }
 

@@ -63,6 +63,13 @@ async fn roles_are_not_ready_while_kafka_is_away_and_end_all_the_same() {
     let broker = Broker(TempDir::new().unwrap());
     let mut fleet = Fleet::on("away", broker.start()).await;
     let roles = [fleet.processor(1_000), fleet.sink()];
+    // What they have to tell monitors at the end is no reason to wait.
+    let sent = vec![script(9_100, 20)];
+    let (keys, listen) = (write_keys(fleet.dir.path(), &sent), format!("127.0.0.1:{}", free_port()));
+    let gateway = fleet.ingest_with_spool(&keys, &listen);
+    let accepted = play_all(sent, &format!("http://{listen}"), Duration::ZERO).await;
+    wait_until_complete(&fleet.connect().await, accepted as u64).await;
+    assert!(gateway.stop_within(Duration::from_secs(9)).success());
     let all_are_ready = || roles.iter().all(|role| role.readiness().contains("200 OK"));
     wait_until("all are ready", NOTICED, all_are_ready);
     broker.kill();
@@ -75,7 +82,6 @@ async fn roles_are_not_ready_while_kafka_is_away_and_end_all_the_same() {
     wait_until("all are ready again", NOTICED, all_are_ready);
 
     broker.kill();
-    let keys = write_keys(fleet.dir.path(), &[]);
     let gateway = fleet.ingest_with_spool(&keys, &format!("127.0.0.1:{}", free_port()));
     wait_until("the gateway is ready without Kafka", NOTICED, || gateway.readiness().contains("200 OK"));
     // By now it asks for its topics again, and the answer would take longer than this.

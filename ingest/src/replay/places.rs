@@ -1,6 +1,6 @@
 //! How far the partitions have taken what is in the spool.
 
-use crate::limits::REPLAY_PAUSE;
+use crate::limits::{REPLAY_LONGEST_PAUSE, REPLAY_PAUSE};
 use crate::records::{PartitionSet, Records};
 use std::ops::Range;
 use tokio::time::Instant;
@@ -17,8 +17,19 @@ pub(super) struct Places {
 struct Behind {
     partitions: PartitionSet,
     at: SpoolPlace,
-    /// When they refused what is there.
-    refused: Option<Instant>,
+    state: State,
+    /// How often in a row they refused what is there.
+    refusals: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// They took what was before it, and can be given what is there.
+    Ready,
+    /// The log has what is there and has not settled it.
+    Tried,
+    /// They have refused it, and are to be given it again then.
+    Refused(Instant),
 }
 
 /// What is to be tried: what comes next in the spool, for some partitions.
@@ -64,29 +75,58 @@ impl Places {
         Try { places: self.front..SpoolPlace::END, is_again: false, whose: Whose::AllBut(self.behind()) }
     }
 
-    /// To bring some that are behind further, if there are any but those that refused just now.
-    pub(super) fn catch_up(&mut self) -> Option<Try> {
-        let is_due = |behind: &Behind| behind.refused.is_none_or(|refused| refused.elapsed() >= REPLAY_PAUSE);
-        let next = self.behind.iter().position(is_due)?;
-        let Behind { partitions, at, refused } = self.behind.remove(next);
-        // Not past a place where others go on: who leaves a place last has read everything from there to the next one, and can
-        // have it removed.
-        let others = self.behind.iter().map(|behind| behind.at).filter(|other| *other > at);
-        let end = others.fold(self.front, SpoolPlace::min);
-        Some(Try { places: at..end, is_again: refused.is_some(), whose: Whose::These(partitions) })
+    /// The front has come to `end`, but for these partitions, whose part of what was tried is not settled. Gives the try for those, if
+    /// there are any, and else whether nobody needs any more what was read.
+    pub(super) fn advanced(&mut self, tried: Try, end: SpoolPlace, unsettled: PartitionSet) -> Result<bool, Try> {
+        let at = tried.places.start;
+        self.front = end;
+        if unsettled.is_empty() {
+            return Ok(self.is_left(at));
+        }
+        self.behind.push(Behind { partitions: unsettled.clone(), at, state: State::Tried, refusals: 0 });
+        Err(Try { places: at..end, is_again: false, whose: Whose::These(unsettled) })
     }
 
-    /// What was tried ended at `end`, and these partitions refused it. Says whether nobody needs any more what was read.
-    pub(super) fn tried(&mut self, tried: Try, end: SpoolPlace, refused: PartitionSet) -> bool {
-        let from = tried.places.start;
-        match tried.whose {
-            Whose::AllBut(_) => self.front = end,
-            Whose::These(partitions) => self.go_on(partitions.without(&refused), end),
-        }
+    /// To bring some that are behind further, if there are any that can be given something now; first those that took the last.
+    pub(super) fn catch_up(&mut self) -> Option<Try> {
+        let ready = self.behind.iter().position(|behind| behind.state == State::Ready && !self.is_tried_at(behind.at));
+        let next = ready.or_else(|| {
+            let is_due = |behind: &Behind| matches!(behind.state, State::Refused(until) if until <= Instant::now());
+            self.behind.iter().position(|behind| is_due(behind) && !self.is_tried_at(behind.at))
+        })?;
+        let at = self.behind[next].at;
+        // Not past a place where others go on, and one try at a place: who leaves a place last has read everything from there to the
+        // next one, and can have it removed.
+        let others = self.behind.iter().map(|behind| behind.at).filter(|other| *other > at);
+        let end = others.fold(self.front, SpoolPlace::min);
+        let behind = &mut self.behind[next];
+        let is_again = behind.state != State::Ready;
+        behind.state = State::Tried;
+        Some(Try { places: at..end, is_again, whose: Whose::These(behind.partitions.clone()) })
+    }
+
+    fn is_tried_at(&self, at: SpoolPlace) -> bool {
+        self.behind.iter().any(|behind| behind.at == at && behind.state == State::Tried)
+    }
+
+    /// What some that are behind were given ended at `end`, and these of them refused it. Says whether nobody needs any more what was
+    /// read.
+    pub(super) fn caught_up(&mut self, tried: &Try, end: SpoolPlace, refused: PartitionSet) -> bool {
+        let at = tried.places.start;
+        let tried = self.behind.iter().position(|behind| behind.at == at && behind.state == State::Tried);
+        let Behind { partitions, refusals, .. } = self.behind.remove(tried.expect("one try at a place"));
+        self.go_on(partitions.without(&refused), end);
         if !refused.is_empty() {
-            self.behind.push(Behind { partitions: refused, at: from, refused: Some(Instant::now()) });
+            let pause = REPLAY_PAUSE.saturating_mul(1 << refusals.min(16)).min(REPLAY_LONGEST_PAUSE);
+            let (state, refusals) = (State::Refused(Instant::now() + pause), refusals + 1);
+            self.behind.push(Behind { partitions: refused, at, state, refusals });
         }
-        self.behind.iter().all(|behind| behind.at > from)
+        self.is_left(at)
+    }
+
+    /// Whether everybody has left this place behind.
+    fn is_left(&self, at: SpoolPlace) -> bool {
+        self.behind.iter().all(|behind| behind.at > at)
     }
 
     /// These partitions have come to this place, and go on with those that are there already.
@@ -94,9 +134,9 @@ impl Places {
         if at == self.front || partitions.is_empty() {
             return;
         }
-        match self.behind.iter_mut().find(|behind| behind.at == at && behind.refused.is_none()) {
+        match self.behind.iter_mut().find(|behind| behind.at == at && behind.state == State::Ready) {
             Some(there) => there.partitions.insert(&partitions),
-            None => self.behind.push(Behind { partitions, at, refused: None }),
+            None => self.behind.push(Behind { partitions, at, state: State::Ready, refusals: 0 }),
         }
     }
 }
@@ -107,7 +147,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use std::collections::BTreeMap;
-    use topic::{Outgoing, Spool, Spooled};
+    use topic::{Outgoing, Spool, SpoolBatch, Spooled};
 
     const PARTITIONS: u32 = 5;
 
@@ -116,6 +156,7 @@ mod tests {
         _dir: tempfile::TempDir,
         spool: Spool,
         places: Places,
+        flights: Vec<(Try, SpoolBatch, Records)>,
         appended: u32,
         away: Vec<bool>,
         log: BTreeMap<u32, Vec<u32>>,
@@ -140,35 +181,62 @@ mod tests {
             self.appended += count;
         }
 
-        /// Brings what was tried to the partitions that are there; says whether there was something.
-        fn bring(&mut self, tried: Try) -> bool {
+        /// Reads what is to be tried, and whose records it is about.
+        fn read(&mut self, tried: &Try) -> (SpoolBatch, Records) {
             let most = if tried.is_again { 1 } else { 1 + self.random(20) as usize };
             let batch = self.spool.read(tried.places.clone(), most, usize::MAX).unwrap();
-            if batch.records.is_empty() {
-                return false;
-            }
             let outgoing = |spooled: &Spooled| {
-                let number = number(&spooled.value);
-                Outgoing { partition: partition_of(number), key: Bytes::new(), value: spooled.value.clone() }
+                let partition = partition_of(number(&spooled.value));
+                Outgoing { partition, key: Bytes::new(), value: spooled.value.clone() }
             };
             let heartbeats = batch.records.iter().map(outgoing).collect();
-            let mut records = tried.of(Records { heartbeats, ..Records::default() });
+            let records = tried.of(Records { heartbeats, ..Records::default() });
+            (batch, records)
+        }
+
+        /// Leaves what is for partitions that are away.
+        fn log(&mut self, records: &mut Records) {
             let is_there = |record: &mut Outgoing| !self.away[record.partition as usize];
             for record in records.heartbeats.extract_if(.., is_there) {
                 self.log.entry(record.partition).or_default().push(number(&record.value));
             }
-            if self.places.tried(tried, batch.end, records.partitions()) {
-                self.spool.remove(&batch).unwrap();
+        }
+
+        fn advance(&mut self) -> bool {
+            let tried = self.places.advance();
+            let (batch, mut left) = self.read(&tried);
+            if batch.records.is_empty() {
+                return false;
+            }
+            self.log(&mut left);
+            match self.places.advanced(tried, batch.end, left.partitions()) {
+                Ok(true) => self.spool.remove(&batch).unwrap(),
+                Ok(false) => {}
+                Err(tried) => self.flights.push((tried, batch, left)),
             }
             true
         }
 
-        fn advance(&mut self) -> bool {
-            self.bring(self.places.advance())
+        fn catch_up(&mut self) -> bool {
+            let Some(tried) = self.places.catch_up() else { return false };
+            let (batch, records) = self.read(&tried);
+            assert!(!batch.records.is_empty(), "who is behind has something left");
+            self.flights.push((tried, batch, records));
+            true
         }
 
-        fn catch_up(&mut self) -> bool {
-            self.places.catch_up().is_some_and(|tried| self.bring(tried))
+        /// One of the flights arrives, or is refused.
+        fn land(&mut self) -> bool {
+            if self.flights.is_empty() {
+                return false;
+            }
+            let flight = self.random(self.flights.len() as u32) as usize;
+            let (tried, batch, mut left) = self.flights.swap_remove(flight);
+            self.log(&mut left);
+            if self.places.caught_up(&tried, batch.end, left.partitions()) {
+                self.spool.remove(&batch).unwrap();
+            }
+            true
         }
     }
 
@@ -188,17 +256,19 @@ mod tests {
         let spool = Spool::open(dir.path(), 64 << 20).unwrap();
         let away = vec![false; PARTITIONS as usize];
         let places = Places::new();
-        let mut scene = Scene { _dir: dir, spool, places, appended: 0, away, log: BTreeMap::new(), state: seed };
+        let (flights, log) = (Vec::new(), BTreeMap::new());
+        let mut scene = Scene { _dir: dir, spool, places, flights, appended: 0, away, log, state: seed };
         for _ in 0..2_000 {
-            match scene.random(6) {
+            match scene.random(9) {
                 0 | 1 => scene.append().await,
                 2 => {
                     let partition = scene.random(PARTITIONS) as usize;
                     scene.away[partition] = !scene.away[partition];
                 }
                 3 | 4 => drop(scene.advance()),
+                5 | 6 => drop(scene.land()),
                 _ => {
-                    tokio::time::advance(REPLAY_PAUSE / 2).await;
+                    tokio::time::advance(REPLAY_PAUSE).await;
                     scene.catch_up();
                 }
             }
@@ -206,8 +276,8 @@ mod tests {
         assert!(!scene.places.behind().is_empty(), "the test is about such places");
         scene.away.fill(false);
         while scene.advance() {}
-        tokio::time::advance(REPLAY_PAUSE).await;
-        while scene.catch_up() {}
+        tokio::time::advance(REPLAY_LONGEST_PAUSE).await;
+        while scene.catch_up() || scene.land() {}
         assert!(scene.places.behind().is_empty());
         assert_eq!(scene.spool.depth().records, 0);
         for partition in 0..PARTITIONS {
@@ -217,13 +287,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_refused_just_now_is_not_asked_again_at_once() {
+    async fn who_refuses_is_asked_again_ever_later() {
         let mut places = Places::new();
-        let partitions = crate::records::tests::records(&[1], &[]).partitions();
-        assert!(!places.tried(places.advance(), SpoolPlace::END, partitions));
-        assert!(places.catch_up().is_none());
-        tokio::time::advance(REPLAY_PAUSE).await;
-        let again = places.catch_up().unwrap();
-        assert!(again.is_again && again.places == (SpoolPlace::START..SpoolPlace::END));
+        let partitions = || crate::records::tests::records(&[1], &[]).partitions();
+        let mut tried = places.advanced(places.advance(), SpoolPlace::END, partitions()).err().unwrap();
+        assert!(places.catch_up().is_none(), "what was tried is not settled");
+        for pause in [1, 2, 4, 8].map(|times| REPLAY_PAUSE * times) {
+            assert!(!places.caught_up(&tried, SpoolPlace::END, partitions()));
+            tokio::time::advance(pause - REPLAY_PAUSE / 2).await;
+            assert!(places.catch_up().is_none());
+            tokio::time::advance(REPLAY_PAUSE / 2).await;
+            tried = places.catch_up().unwrap();
+            assert!(tried.is_again && tried.places == (SpoolPlace::START..SpoolPlace::END));
+        }
+        assert!(places.caught_up(&tried, SpoolPlace::END, PartitionSet::default()) && places.behind().is_empty());
     }
 }
