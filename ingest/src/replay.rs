@@ -48,6 +48,7 @@ async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
     }
 }
 
+/// The replay of a spool: a front that reads on for all partitions that take their records, and flights for those that are behind.
 struct Replay<'a> {
     outlet: &'a Outlet,
     spool: &'a Spool,
@@ -55,11 +56,12 @@ struct Replay<'a> {
     flights: Vec<Flight>,
 }
 
-/// Records that the log has and has not settled, of partitions that are behind.
+/// Records that were handed to the log, for partitions that are behind.
 struct Flight {
     tried: Try,
     batch: SpoolBatch,
     sent: Sent,
+    /// Those that it has not acknowledged.
     left: Records,
 }
 

@@ -1,4 +1,10 @@
-//! How far the partitions have taken what is in the spool.
+//! How far the partitions have taken what is in the spool: nearly all are at the front, and some may be behind.
+//!
+//! ```text
+//! removed | 3, 7        | 12                   | all others
+//! --------+-------------+----------------------+------------ comes in
+//!         at: refused   at: ready, catches up  front
+//! ```
 
 use crate::limits::{REPLAY_LONGEST_PAUSE, REPLAY_PAUSE};
 use crate::records::{PartitionSet, Records};
