@@ -67,7 +67,7 @@ pub(crate) struct CapacityFlags {
     #[arg(long, default_value_t = 5.0, value_parser = positive)]
     interval: f64,
     /// Reports that a player gathers for one request
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=ingest::MAX_REPORTS as i64))]
     batch: u32,
     /// Heartbeats a second at the peak; else 5.8 times the mean
     #[arg(long, value_parser = positive)]

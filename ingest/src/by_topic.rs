@@ -32,3 +32,17 @@ impl<T> ByTopic<T> {
         [self.heartbeats, self.dead_letters]
     }
 }
+
+impl<C> ByTopic<C>
+where
+    for<'a> &'a C: IntoIterator<IntoIter: ExactSizeIterator>,
+{
+    /// How many there are in both.
+    pub(crate) fn len(&self) -> usize {
+        self.as_ref().each().map(|of| of.into_iter().len()).iter().sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

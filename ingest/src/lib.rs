@@ -39,7 +39,7 @@ mod trouble;
 mod verdict;
 mod worker;
 
-pub use limits::MAX_CONNECTIONS_PER_ADDRESS as CONNECTIONS_PER_ADDRESS;
+pub use limits::{MAX_CONNECTIONS_PER_ADDRESS as CONNECTIONS_PER_ADDRESS, MAX_REPORTS};
 pub use problem::Fault;
 pub use server::{StartError, serve};
 pub use settings::{Listeners, Settings, SpoolSettings, TlsFiles};

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Reports in one body: an hour of a player that was offline, at one per 7 s.
-pub(crate) const MAX_REPORTS: usize = 500;
+pub const MAX_REPORTS: usize = 500;
 /// Bytes of a body, before and after decompression.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// Memory for bodies that are being read or judged, as far as they have arrived; more is refused with 503.

@@ -113,7 +113,9 @@ impl Outlet {
             self.detour.begin_for_all();
             return self.keep(spool, records).await;
         }
-        let Ok(mut sent) = self.send(&records) else { return self.keep(spool, records).await };
+        let Ok(mut sent) = self.send(&records, 1) else {
+            return self.keep(spool, records).await; // too much waits for the log, whatever partitions are away
+        };
         let settled = sent.settle(&mut records, DETOUR_AFTER).await;
         if self.settled(sent, settled, &records).is_ok() {
             if self.is_direct() {
@@ -158,9 +160,7 @@ impl Outlet {
             return Err(Refused::Unavailable);
         }
         // Those that wait long leave room for the others.
-        let share = if way == Way::Direct { 1 } else { 2 };
-        let queued = self.queue.take(&records, share).ok_or(Refused::Full)?;
-        let mut sent = Sent::new(&self.producer, &self.topics, &records, queued);
+        let mut sent = self.send(&records, if way == Way::Direct { 1 } else { 2 })?;
         let mut patience = APPEND_TIMEOUT;
         if way == Way::Direct {
             let settled = sent.settle(&mut records, DETOUR_AFTER).await;
@@ -176,9 +176,9 @@ impl Outlet {
         self.settled(sent, settled, &records)
     }
 
-    /// Hands records, which have their places, to the log, if there is room for them.
-    pub(crate) fn send(&self, records: &Records) -> Result<Sent, Refused> {
-        let queued = self.queue.take(records, 1).ok_or(Refused::Full)?;
+    /// Hands records, which have their places, to the log, if there is room for them in one of `share` equal parts of the queue.
+    pub(crate) fn send(&self, records: &Records, share: usize) -> Result<Sent, Refused> {
+        let queued = self.queue.take(records, share).ok_or(Refused::Full)?;
         Ok(Sent::new(&self.producer, &self.topics, records, queued))
     }
 

@@ -111,26 +111,24 @@ impl Sent {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use bytes::Bytes;
 
     #[test]
     fn the_queue_is_full_by_records_or_by_bytes_and_what_leaves_it_makes_room() {
         let queue = Arc::<Queue>::default();
-        let take = |records: usize, bytes: usize, share: usize| {
+        let records = |count: usize, bytes: usize| {
             let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from(vec![0; bytes]) };
-            queue.take(&Records { heartbeats: vec![record; records], ..Records::default() }, share)
+            Records { heartbeats: vec![record; count], ..Records::default() }
         };
+        let take = |count, bytes, share| queue.take(&records(count, bytes), share);
         let mebibyte = 1 << 20;
         assert!(take(1, MAX_QUEUED_BYTES + 1, 1).is_none() && take(MAX_QUEUED_RECORDS + 1, 0, 1).is_none());
-        let mut first = take(3, MAX_QUEUED_BYTES / 3, 1);
-        assert!(first.is_some() && take(1, mebibyte, 1).is_none());
-        let record =
-            Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from(vec![0; MAX_QUEUED_BYTES - 2 * mebibyte]) };
-        first
-            .iter_mut()
-            .for_each(|first| first.shrink_to(&Records { heartbeats: vec![record.clone()], ..Records::default() }));
-        assert!(first.is_some() && take(1, 2 * mebibyte, 1).is_some() && take(1, 2 * mebibyte + 1, 1).is_none());
+        let mut first = take(3, MAX_QUEUED_BYTES / 3, 1).unwrap();
+        assert!(take(1, mebibyte, 1).is_none());
+        first.shrink_to(&records(1, MAX_QUEUED_BYTES - 2 * mebibyte));
+        assert!(take(1, 2 * mebibyte, 1).is_some() && take(1, 2 * mebibyte + 1, 1).is_none());
         assert!(take(1, 0, 2).is_none());
         drop(first);
         assert!(take(1, MAX_QUEUED_BYTES, 1).is_some() && take(MAX_QUEUED_RECORDS, 0, 1).is_some());

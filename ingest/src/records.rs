@@ -9,14 +9,6 @@ use topic::Outgoing;
 pub(crate) type Records = ByTopic<Vec<Outgoing>>;
 
 impl Records {
-    pub(crate) fn len(&self) -> usize {
-        self.as_ref().map(Vec::len).each().iter().sum()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub(crate) fn append(&mut self, others: &mut Records) {
         self.as_mut().zip(others.as_mut()).map(|(own, others)| own.append(others));
     }
@@ -43,14 +35,6 @@ impl Records {
 pub(crate) type PartitionSet = ByTopic<BTreeSet<u32>>;
 
 impl PartitionSet {
-    pub(crate) fn len(&self) -> usize {
-        self.as_ref().map(BTreeSet::len).each().iter().sum()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub(crate) fn insert(&mut self, others: &PartitionSet) {
         self.as_mut().zip(others.as_ref()).map(|(own, others)| own.extend(others));
     }

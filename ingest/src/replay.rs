@@ -94,10 +94,9 @@ impl Replay<'_> {
         let settled = sent.settle(&mut left, DETOUR_AFTER).await;
         self.outlet.tell(&settled, &left);
         meter::replayed(all - left.len());
-        match self.places.advanced(tried, batch.end, left.partitions()) {
-            Ok(true) => remove(self.spool, batch).await,
-            Ok(false) => {}
-            Err(tried) => self.flights.push(Flight { tried, batch, sent, left }),
+        match self.places.advanced(&tried, batch.end, left.partitions()) {
+            Some(tried) => self.flights.push(Flight { tried, batch, sent, left }),
+            None => self.remove(&tried, batch).await,
         }
         Ok(if is_last { Brought::All } else { Brought::Some })
     }
@@ -127,10 +126,22 @@ impl Replay<'_> {
                 continue;
             };
             self.outlet.tell(&settled, &flight.left);
-            if self.places.caught_up(&flight.tried, flight.batch.end, flight.left.partitions()) {
-                remove(self.spool, flight.batch).await;
-            }
+            self.places.caught_up(&flight.tried, flight.batch.end, flight.left.partitions());
+            self.remove(&flight.tried, flight.batch).await;
         }
+    }
+
+    /// Removes what was read, unless somebody needs it still.
+    async fn remove(&self, tried: &Try, batch: SpoolBatch) {
+        if !self.places.is_done(tried) {
+            return;
+        }
+        let batch = Arc::new(batch);
+        persistently(|| {
+            let (spool, batch) = (self.spool.clone(), batch.clone());
+            blocking(move || spool.remove(&batch))
+        })
+        .await;
     }
 
     /// Waits until there may be something to do.
@@ -154,7 +165,7 @@ impl Replay<'_> {
     /// Hands records to the log as soon as there is room for them.
     async fn send(&self, records: &Records) -> Sent {
         loop {
-            match self.outlet.send(records) {
+            match self.outlet.send(records, 1) {
                 Ok(sent) => return sent,
                 Err(_) => tokio::time::sleep(REPLAY_PAUSE).await,
             }
@@ -168,15 +179,6 @@ async fn read(spool: &Spool, places: &Range<SpoolPlace>, most: usize) -> SpoolBa
         blocking(move || spool.read(places, most, REPLAY_BYTES))
     })
     .await
-}
-
-async fn remove(spool: &Spool, batch: SpoolBatch) {
-    let batch = Arc::new(batch);
-    persistently(|| {
-        let (spool, batch) = (spool.clone(), batch.clone());
-        blocking(move || spool.remove(&batch))
-    })
-    .await;
 }
 
 /// Asks the spool's disk until it answers: while the log takes records the gateway can do without it.

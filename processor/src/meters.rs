@@ -12,6 +12,10 @@ const TICKS: &str = "watchbeat_processor_ticks_total";
 const SNAPSHOTS: &str = "watchbeat_processor_snapshots_total";
 const SNAPSHOT_BYTES: &str = "watchbeat_processor_snapshot_bytes";
 const PARTITIONS: &str = "watchbeat_processor_partitions";
+/// What becomes of a snapshot.
+const WRITTEN: &str = "written";
+/// ... it could not be kept.
+const FAILED: &str = "failed";
 
 /// Gives the metrics their help texts and units. What alerts look at is there from the start: to them a counter that is not there
 /// is no zero, and hides what is added to it.
@@ -37,9 +41,6 @@ pub(crate) fn describe() {
     describe_gauge!(PARTITIONS, "Partitions that this processor has.");
     owned(0);
 }
-
-const WRITTEN: &str = "written";
-const FAILED: &str = "failed";
 
 /// Records taken from the log.
 pub(crate) fn records(count: usize) {

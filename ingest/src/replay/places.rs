@@ -81,16 +81,16 @@ impl Places {
         Try { places: self.front..SpoolPlace::END, is_again: false, whose: Whose::AllBut(self.behind()) }
     }
 
-    /// The front has come to `end`, but for these partitions, whose part of what was tried is not settled. Gives the try for those, if
-    /// there are any, and else whether nobody needs any more what was read.
-    pub(super) fn advanced(&mut self, tried: Try, end: SpoolPlace, unsettled: PartitionSet) -> Result<bool, Try> {
+    /// The front has come to `end`, but for these partitions, whose part of what was tried is not settled: gives the try of those, if
+    /// there are any.
+    pub(super) fn advanced(&mut self, tried: &Try, end: SpoolPlace, unsettled: PartitionSet) -> Option<Try> {
         let at = tried.places.start;
         self.front = end;
         if unsettled.is_empty() {
-            return Ok(self.is_left(at));
+            return None;
         }
         self.behind.push(Behind { partitions: unsettled.clone(), at, state: State::Tried, refusals: 0 });
-        Err(Try { places: at..end, is_again: false, whose: Whose::These(unsettled) })
+        Some(Try { places: at..end, is_again: false, whose: Whose::These(unsettled) })
     }
 
     /// To bring some that are behind further, if there are any that can be given something now; first those that took the last.
@@ -115,9 +115,8 @@ impl Places {
         self.behind.iter().any(|behind| behind.at == at && behind.state == State::Tried)
     }
 
-    /// What some that are behind were given ended at `end`, and these of them refused it. Says whether nobody needs any more what was
-    /// read.
-    pub(super) fn caught_up(&mut self, tried: &Try, end: SpoolPlace, refused: PartitionSet) -> bool {
+    /// What some that are behind were given ended at `end`, and these of them refused it.
+    pub(super) fn caught_up(&mut self, tried: &Try, end: SpoolPlace, refused: PartitionSet) {
         let at = tried.places.start;
         let tried = self.behind.iter().position(|behind| behind.at == at && behind.state == State::Tried);
         let Behind { partitions, refusals, .. } = self.behind.remove(tried.expect("one try at a place"));
@@ -127,12 +126,11 @@ impl Places {
             let (state, refusals) = (State::Refused(Instant::now() + pause), refusals + 1);
             self.behind.push(Behind { partitions: refused, at, state, refusals });
         }
-        self.is_left(at)
     }
 
-    /// Whether everybody has left this place behind.
-    fn is_left(&self, at: SpoolPlace) -> bool {
-        self.behind.iter().all(|behind| behind.at > at)
+    /// Whether nobody needs any more what was read for this, since all have left its place.
+    pub(super) fn is_done(&self, tried: &Try) -> bool {
+        self.behind.iter().all(|behind| behind.at > tried.places.start)
     }
 
     /// These partitions have come to this place, and go on with those that are there already.
@@ -215,10 +213,9 @@ mod tests {
                 return false;
             }
             self.log(&mut left);
-            match self.places.advanced(tried, batch.end, left.partitions()) {
-                Ok(true) => self.spool.remove(&batch).unwrap(),
-                Ok(false) => {}
-                Err(tried) => self.flights.push((tried, batch, left)),
+            match self.places.advanced(&tried, batch.end, left.partitions()) {
+                Some(tried) => self.flights.push((tried, batch, left)),
+                None => self.remove(&tried, &batch),
             }
             true
         }
@@ -239,10 +236,15 @@ mod tests {
             let flight = self.random(self.flights.len() as u32) as usize;
             let (tried, batch, mut left) = self.flights.swap_remove(flight);
             self.log(&mut left);
-            if self.places.caught_up(&tried, batch.end, left.partitions()) {
-                self.spool.remove(&batch).unwrap();
-            }
+            self.places.caught_up(&tried, batch.end, left.partitions());
+            self.remove(&tried, &batch);
             true
+        }
+
+        fn remove(&self, tried: &Try, batch: &SpoolBatch) {
+            if self.places.is_done(tried) {
+                self.spool.remove(batch).unwrap();
+            }
         }
     }
 
@@ -296,16 +298,18 @@ mod tests {
     async fn who_refuses_is_asked_again_ever_later() {
         let mut places = Places::new();
         let partitions = || crate::records::tests::records(&[1], &[]).partitions();
-        let mut tried = places.advanced(places.advance(), SpoolPlace::END, partitions()).err().unwrap();
+        let mut tried = places.advanced(&places.advance(), SpoolPlace::END, partitions()).unwrap();
         assert!(places.catch_up().is_none(), "what was tried is not settled");
         for pause in [1, 2, 4, 8].map(|times| REPLAY_PAUSE * times) {
-            assert!(!places.caught_up(&tried, SpoolPlace::END, partitions()));
+            places.caught_up(&tried, SpoolPlace::END, partitions());
+            assert!(!places.is_done(&tried));
             tokio::time::advance(pause - REPLAY_PAUSE / 2).await;
             assert!(places.catch_up().is_none());
             tokio::time::advance(REPLAY_PAUSE / 2).await;
             tried = places.catch_up().unwrap();
             assert!(tried.is_again && tried.places == (SpoolPlace::START..SpoolPlace::END));
         }
-        assert!(places.caught_up(&tried, SpoolPlace::END, PartitionSet::default()) && places.behind().is_empty());
+        places.caught_up(&tried, SpoolPlace::END, PartitionSet::default());
+        assert!(places.is_done(&tried) && places.behind().is_empty());
     }
 }
