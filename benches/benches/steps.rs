@@ -9,8 +9,8 @@ use playback::model;
 use playback::record::{self, Record};
 use playback::validate::is_ours;
 use processor::columns::Run;
-use processor::partials::{ClosedEpoch, partials};
-use processor::shard::{Reading, Shard};
+use processor::partials::partials;
+use processor::shard::{ClosedEpoch, Reading, Shard};
 use processor::snapshot::{Packing, Snapshots};
 use processor::views::Views;
 use prost::Message;
@@ -37,7 +37,7 @@ type Group<'a> = BenchmarkGroup<'a, WallTime>;
 fn warm(viewers: u64) -> (Kernel, Vec<Record>) {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
     for viewer in 0..viewers {
-        kernel.report(&viewers::record(viewer, 0, START), START + 5_000, &mut facts);
+        kernel.fold(&viewers::record(viewer, 0, START), START + 5_000, &mut facts);
         facts.clear();
     }
     let stride = (viewers / RECORDS).max(1);
@@ -96,7 +96,7 @@ fn folding(group: &mut Group<'_>, records: &[Record]) {
                 for few in records.chunks_mut(READ_AHEAD) {
                     kernel.prefetch(few.iter());
                     for record in few {
-                        kernel.report(record, record.event_time, &mut facts);
+                        kernel.fold(record, record.event_time, &mut facts);
                         record.seq += 1;
                         record.event_time += 5_000;
                         record.from_ms = Some(record.position_ms);
@@ -187,7 +187,7 @@ fn steps(criterion: &mut Criterion) {
     let (mut kernel, records) = warm(100_000);
     let mut facts = Facts::default();
     for record in &records {
-        kernel.report(record, START + 10_000, &mut facts);
+        kernel.fold(record, START + 10_000, &mut facts);
     }
     reports(&mut group, &records);
     folding(&mut group, &records);

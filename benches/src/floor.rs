@@ -179,7 +179,6 @@ fn count(bytes: &[u8]) -> (usize, usize) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

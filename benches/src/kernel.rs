@@ -115,7 +115,7 @@ fn beat(sessions: u64, number: u64, mut fold: impl FnMut(&[Record])) -> Beat {
 fn fold(kernel: &mut Kernel, records: &[Record], facts: &mut Facts) {
     kernel.prefetch(records.iter());
     for record in records {
-        kernel.report(record, record.received_at, facts);
+        kernel.fold(record, record.received_at, facts);
     }
     if facts.dispositions.len() >= EPOCH_RECORDS {
         facts.clear();

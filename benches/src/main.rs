@@ -1,8 +1,8 @@
 //! The benchmarks of whole roles: the release binary as a process pinned to one core, a real Kafka and PostgreSQL beside it,
 //! figures from outside. The steps inside the processor are in `benches/steps.rs`.
 //!
-//! `cargo bench-gateway`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-kernel`, `cargo bench-sink`,
-//! `cargo bench-day`, `cargo bench-e2e`; the last line of each is one line of JSON. `bench load` loads any server that takes heartbeats;
+//! `cargo bench-gateway`, `cargo bench-loadgen`, `cargo bench-armour`, `cargo soak`, `cargo bench-process`, `cargo bench-kernel`,
+//! `cargo bench-sink`, `cargo bench-day`, `cargo bench-e2e`; the last line of each is one line of JSON. `bench load` loads any server that takes heartbeats;
 //! `floor` and `attack` are parts of the others.
 
 mod armour;

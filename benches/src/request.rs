@@ -90,7 +90,6 @@ fn write(digits: &mut [u8], mut number: u64) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use serde_json::Value;

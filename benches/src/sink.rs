@@ -7,7 +7,7 @@ use crate::role::{self, Role, setting};
 use anyhow::{Context, Result};
 use playback::texts::Texts;
 use serde_json::json;
-use sink::merge::{Merged, MergedTable, Ordered, Work};
+use sink::merge::{Merged, MergedTable, OrderedRows, Work};
 use sink::upsert;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -86,10 +86,10 @@ async fn sink(client: &Client, heartbeats: u64) -> Result<(i64, Sunk)> {
 }
 
 /// All partials, merged as the sink does when it is behind.
-fn batches(heartbeats: u64) -> Result<Vec<Ordered>> {
+fn batches(heartbeats: u64) -> Result<Vec<OrderedRows>> {
     let log = Log::kafka(&KafkaSettings { brokers: role::brokers()?, client: Vec::new() })?;
     let mut consumer = log.consumer("partials", "floor", Box::new(FromTheStart))?;
-    let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::caps::FLUSH_ROWS as u64) as usize;
+    let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::limits::FLUSH_ROWS as u64) as usize;
     let mut batches = vec![Merged::default()];
     let mut covered: HashMap<u32, u64> = HashMap::new();
     while covered.values().sum::<u64>() < heartbeats {
@@ -117,7 +117,7 @@ fn batches(heartbeats: u64) -> Result<Vec<Ordered>> {
 }
 
 /// Nothing but the upserts, a transaction a batch: their rows, and the time without making the parameters.
-async fn floor(client: &mut Client, batches: &[Ordered]) -> Result<(u64, f64)> {
+async fn floor(client: &mut Client, batches: &[OrderedRows]) -> Result<(u64, f64)> {
     let (mut rows, mut took) = (0, Duration::ZERO);
     for batch in batches {
         let mut tables: Vec<&(MergedTable, Work)> = batch.tables.iter().collect();
@@ -142,7 +142,7 @@ async fn upsert_all(
 ) -> Result<u64> {
     let statement = transaction.prepare(&upsert::upsert(table)).await?;
     let mut rows = 0;
-    for chunk in upserts.chunks(sink::caps::ROWS_PER_STATEMENT) {
+    for chunk in upserts.chunks(sink::limits::ROWS_PER_STATEMENT) {
         let arrays = upsert::stored_arrays(table, texts, chunk);
         let parameters: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
         let started = Instant::now();

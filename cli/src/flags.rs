@@ -79,7 +79,7 @@ impl Topics {
     pub(crate) async fn create(&self, log: &Log, partitions: u32, replication: u16) -> Result<()> {
         let topics = [
             (&self.heartbeats, 7 * DAY_MS, MESSAGE_BYTES),
-            (&self.partials, 7 * DAY_MS, sql::caps::MESSAGE_BYTES),
+            (&self.partials, 7 * DAY_MS, sql::limits::MESSAGE_BYTES),
             (&self.late, 30 * DAY_MS, MESSAGE_BYTES),
             (&self.dead_letters, 30 * DAY_MS, MESSAGE_BYTES),
         ];
@@ -241,7 +241,6 @@ impl PipelineFlags {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use clap::Parser;

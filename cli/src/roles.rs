@@ -139,7 +139,7 @@ pub(crate) struct FlushFlags {
     #[arg(long, env = "WATCHBEAT_FLUSH_MS", default_value_t = 1_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub(crate) flush_ms: u64,
     /// Rows that a sink which is behind gathers for one transaction; fewer hold locks for a shorter time, more merge better
-    #[arg(long, env = "WATCHBEAT_FLUSH_ROWS", default_value_t = sink::caps::FLUSH_ROWS, value_name = "N", value_parser = flush_rows)]
+    #[arg(long, env = "WATCHBEAT_FLUSH_ROWS", default_value_t = sink::limits::FLUSH_ROWS, value_name = "N", value_parser = flush_rows)]
     pub(crate) flush_rows: usize,
 }
 

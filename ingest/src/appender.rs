@@ -6,7 +6,7 @@
 
 use crate::clock;
 use crate::limits::MAX_BATCH_RECORDS;
-use crate::meter::Meters;
+use crate::meters::Meters;
 use crate::outlet::{Outlet, Refused, Way};
 use crate::records::Records;
 use std::cell::{Cell, RefCell};
@@ -166,7 +166,6 @@ impl Future for Appended {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;

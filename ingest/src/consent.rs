@@ -52,7 +52,6 @@ impl<'de> Visitor<'de> for RefusedConsent {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::pseudonym::tests::FILE;
 

@@ -11,7 +11,7 @@ use crate::grant::{Denied, Grant, Permit, Site};
 use crate::incoming::{self, Room};
 use crate::keys::Keys;
 use crate::limits::{MAX_BODY_BYTES, RETRY_AFTER_S};
-use crate::meter::Meters;
+use crate::meters::Meters;
 use crate::net::Peer;
 use crate::outlet::{Outlet, Refused};
 use crate::problem::{Fault, Problem};

@@ -1,7 +1,7 @@
 //! What a sender may do: its site, its web origins and its rates. Who gets which grant is said by the keys file.
 
 use crate::limits::{MAX_BODIES_IN_FLIGHT_BYTES, SITE_SHARE};
-use crate::meter;
+use crate::meters;
 use crate::rate::{Bucket, Exhausted, UserRates};
 use metrics::Counter;
 use std::sync::atomic::AtomicU64;
@@ -96,6 +96,6 @@ impl Site {
     }
 
     fn new(name: &str, max_bodies_bytes: u64) -> Site {
-        Site { name: name.to_owned(), bodies: AtomicU64::new(0), max_bodies_bytes, accepted: meter::accepted_of(name) }
+        Site { name: name.to_owned(), bodies: AtomicU64::new(0), max_bodies_bytes, accepted: meters::accepted_of(name) }
     }
 }

@@ -213,7 +213,6 @@ fn is_printable(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::token::tests::{public_key_text as public_key, signed};

@@ -20,7 +20,7 @@ mod grant;
 mod incoming;
 mod keys;
 mod limits;
-mod meter;
+mod meters;
 mod net;
 mod outlet;
 mod problem;

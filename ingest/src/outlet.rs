@@ -286,7 +286,6 @@ impl Outlet {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use bytes::Bytes;
     use std::time::{Duration, SystemTime};

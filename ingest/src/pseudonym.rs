@@ -148,7 +148,6 @@ struct Line {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     pub(crate) const FILE: &str = r#"{"epochs":[

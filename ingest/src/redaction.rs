@@ -65,7 +65,6 @@ fn is_flat(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::pseudonym::tests::FILE;
 

@@ -7,7 +7,7 @@
 mod places;
 
 use crate::limits::{DETOUR_AFTER, REPLAY_BYTES, REPLAY_FLIGHTS, REPLAY_PAUSE, REPLAY_POLL, REPLAY_RECORDS};
-use crate::meter;
+use crate::meters;
 use crate::outlet::Outlet;
 use crate::queue::Sent;
 use crate::records::Records;
@@ -93,7 +93,7 @@ impl Replay<'_> {
         let mut sent = self.send(&left).await;
         let settled = sent.settle(&mut left, DETOUR_AFTER).await;
         self.outlet.tell(&settled, &left);
-        meter::replayed(all - left.len());
+        meters::replayed(all - left.len());
         match self.places.advanced(&tried, batch.end, left.partitions()) {
             Some(tried) => self.flights.push(Flight { tried, batch, sent, left }),
             None => self.remove(&tried, batch).await,
@@ -120,7 +120,7 @@ impl Replay<'_> {
         for mut flight in std::mem::take(&mut self.flights) {
             let before = flight.left.len();
             let settled = flight.sent.settled(&mut flight.left);
-            meter::replayed(before - flight.left.len());
+            meters::replayed(before - flight.left.len());
             let Some(settled) = settled else {
                 self.flights.push(flight);
                 continue;
@@ -229,7 +229,6 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::outlet::{PartitionCounts, Topics, Way};
     use bytes::Bytes;

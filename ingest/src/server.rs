@@ -12,7 +12,7 @@ use crate::settings::{Listeners, Settings};
 use crate::topics::{TopicWatch, is_outage};
 use crate::trace::Sampling;
 use crate::worker::Worker;
-use crate::{meter, replay};
+use crate::{meters, replay};
 use futures::future::try_join_all;
 use service::{Readiness, Stop, TaskError};
 use std::sync::atomic::AtomicU64;
@@ -57,7 +57,7 @@ pub async fn serve(
     readiness: Readiness,
     stop: Stop,
 ) -> Result<(), TaskError> {
-    meter::describe();
+    meters::describe();
     net::describe();
     let component = readiness.component("ingest_log");
     let keys = Keys::load(settings.keys.as_deref())?;

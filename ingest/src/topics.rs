@@ -2,7 +2,7 @@
 //! readiness that follows from it.
 
 use crate::limits::SEARCH_INTERVAL;
-use crate::meter;
+use crate::meters;
 use crate::outlet::{Outlet, PartitionCounts};
 use crate::server::StartError;
 use service::{Component, Stop, TaskError};
@@ -46,12 +46,12 @@ impl TopicWatch<'_> {
         let mut told = None;
         loop {
             let is_known = self.outlet.partitions.get().is_some();
-            tokio::time::sleep(if is_known { topic::caps::WATCH_INTERVAL } else { SEARCH_INTERVAL }).await;
+            tokio::time::sleep(if is_known { topic::limits::WATCH_INTERVAL } else { SEARCH_INTERVAL }).await;
             if let Some(reason) = self.outlet.fatal_error() {
                 return Err(StartError::Fatal { reason }.into());
             }
             let found = self.find().await;
-            meter::outlet(self.outlet);
+            meters::outlet(self.outlet);
             let trouble = match found {
                 Err(error) if is_final(&error) => return Err(error),
                 found => found.err().map(|error| error.to_string()),

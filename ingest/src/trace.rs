@@ -7,7 +7,7 @@ use crate::adapters::Format;
 use crate::clock;
 use crate::grant::Site;
 use crate::limits::SAMPLED_LINES_PER_SECOND;
-use crate::meter;
+use crate::meters;
 use crate::verdict::Rejected;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper::header::HeaderName;
@@ -52,7 +52,7 @@ impl Sampler {
         }
         let is_allowed = is_traced && sampling.traced.check().is_ok() || is_drawn && sampling.drawn.check().is_ok();
         if !is_allowed {
-            meter::unlogged();
+            meters::unlogged();
             return None;
         }
         Some(Box::new(Sample {
@@ -157,7 +157,6 @@ impl Parent<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

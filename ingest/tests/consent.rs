@@ -113,7 +113,7 @@ async fn what_is_credited_does_not_depend_on_consent() {
 fn gross_ms(records: &[Record]) -> i64 {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
     for record in records {
-        kernel.report(record, now_ms(), &mut facts);
+        kernel.fold(record, now_ms(), &mut facts);
     }
     facts.sessions.iter().map(|session| i64::from(session.gross_ms)).sum()
 }

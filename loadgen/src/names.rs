@@ -111,7 +111,6 @@ pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

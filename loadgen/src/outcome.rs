@@ -48,7 +48,6 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), LoadError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

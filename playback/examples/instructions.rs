@@ -54,7 +54,7 @@ mod measured {
         for few in records.chunks(READ_AHEAD) {
             kernel.prefetch(few.iter());
             for record in few {
-                kernel.report(record, record.event_time, facts);
+                kernel.fold(record, record.event_time, facts);
             }
         }
         facts.sessions.len()
@@ -79,7 +79,7 @@ fn main() {
             let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
             let (seen, new) = records.split_at(VIEWERS as usize);
             for record in seen {
-                kernel.report(record, record.event_time, &mut facts);
+                kernel.fold(record, record.event_time, &mut facts);
             }
             facts.clear();
             measured = new.len();

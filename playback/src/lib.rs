@@ -4,7 +4,7 @@
 //! since the epoch (UTC), every position an integer millisecond of content, every interval half-open.
 //!
 //! The way of a heartbeat through this crate: [`heartbeat`] is a valid report, [`record`] is its form on the
-//! log, [`kernel`] folds the log of one partition, and [`facts`] are the signed rows that says what each
+//! log, [`kernel`] folds the log of one partition, and [`facts`] are the signed rows that say what each
 //! report changed. [`credit`] holds the crediting rules alone.
 
 pub mod credit;

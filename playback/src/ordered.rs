@@ -190,7 +190,6 @@ impl<'de, V: Copy + Deserialize<'de>> Visitor<'de> for Entering<V> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::random::Random;
 

@@ -145,7 +145,6 @@ impl<'de> Deserialize<'de> for Words {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn restored(words: &Words) -> Words {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use playback::credit::Disposition;
 use playback::heartbeat::State;
 use playback::model::{self, Logged, Parameters, RandomLog};
 use playback::random::Random;
@@ -195,7 +196,7 @@ fn random_logs_are_made_of_every_disposition_and_are_the_same_for_a_seed() {
     assert_eq!(log, model::random_log(settings));
     assert!(log.is_sorted_by_key(|logged| logged.logged_at));
     let totals = model::run(&log, Parameters::default()).ledger_totals();
-    for disposition in ["credited", "idle", "duplicate", "overrun", "gap", "late", "ad"] {
+    for disposition in Disposition::ALL.map(Disposition::as_str) {
         let count = totals.get(&("north".to_owned(), disposition.to_owned())).copied().unwrap_or(0);
         assert!(count >= 10, "{disposition}: {count} in {totals:?}");
     }

@@ -13,8 +13,8 @@ use topic::{Assignment, AssignmentError, Position, Start};
 
 /// A partition that came or left; the loop learns of it in order.
 pub(crate) enum Change {
-    Came(Box<Owned>),
-    Left(u32),
+    Assigned(Box<Owned>),
+    Revoked(u32),
 }
 
 /// A shard and what the loop keeps beside it. None of it reaches the output. At any time
@@ -155,7 +155,7 @@ impl Assignment for Restoring {
             let owned = self.restore(partition)?;
             // Without a snapshot the log must be there from its first record: any other start would lose sessions.
             positions.push(Position { partition, start: Start::Offset(owned.shard.next_offset()) });
-            self.changes.send(Change::Came(Box::new(owned))).map_err(|_| "the processor has ended")?;
+            self.changes.send(Change::Assigned(Box::new(owned))).map_err(|_| "the processor has ended")?;
         }
         Ok(positions)
     }
@@ -164,14 +164,13 @@ impl Assignment for Restoring {
         for &partition in partitions {
             tracing::info!(partition, "partition revoked");
             // Nobody listens any more when the processor has ended, and then nothing is left to let go of.
-            let _ = self.changes.send(Change::Left(partition));
+            let _ = self.changes.send(Change::Revoked(partition));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
     use object_store::memory::InMemory;

@@ -1,7 +1,7 @@
 //! The fingerprint: what the output of a pipeline depends on besides its log. Two processors with one fingerprint put
 //! out the same rows for the same log; anything else is another pipeline and refused.
 
-use crate::caps;
+use crate::limits;
 use crate::plan::TableColumn;
 use crate::views::Views;
 use playback::kernel::{KERNEL_VERSION, Parameters};
@@ -14,9 +14,9 @@ pub fn fingerprint(parameters: Parameters, epoch_ms: i64, partitions: u32, views
         "kernel {KERNEL_VERSION}; lateness {} ms; point wait {} ms; epochs {epoch_ms} ms, {} records, {} bytes of texts, {} facts; {partitions} partitions by murmur2\n",
         parameters.lateness_ms,
         parameters.point_wait_ms,
-        caps::EPOCH_RECORDS,
-        caps::EPOCH_TEXT_BYTES,
-        caps::EPOCH_FACTS,
+        limits::EPOCH_RECORDS,
+        limits::EPOCH_TEXT_BYTES,
+        limits::EPOCH_FACTS,
     );
     for view in views.views() {
         write!(text, "{}: {}", view.name, view.query).expect("a string takes all that is written");

@@ -5,10 +5,10 @@
 //! makes the messages; [`snapshot`] saves state so that a restart is fast. It does not know the database: that is the sink's.
 
 mod assignment;
-mod caps;
 mod coded;
 pub mod columns;
 pub mod fingerprint;
+mod limits;
 mod lineage;
 mod meters;
 pub mod partials;
@@ -36,7 +36,7 @@ use std::time::Duration;
 use ticks::Ticks;
 use tokio::runtime::Handle;
 use topic::Log;
-use topic::caps::WATCH_INTERVAL;
+use topic::limits::WATCH_INTERVAL;
 use views::Views;
 use worker::{Folding, Topics, Worker};
 
@@ -131,7 +131,7 @@ pub fn run(
 async fn check_topics(log: &Log, settings: &Settings) -> Result<u32, TaskError> {
     let heartbeats = log.describe(&settings.heartbeats_topic).await?;
     heartbeats.check_exact(&settings.heartbeats_topic)?;
-    for (topic, least_bytes) in [(&settings.partials_topic, sql::caps::MESSAGE_BYTES), (&settings.late_topic, 0)] {
+    for (topic, least_bytes) in [(&settings.partials_topic, sql::limits::MESSAGE_BYTES), (&settings.late_topic, 0)] {
         let found = log.describe(topic).await?;
         found.check_kept(topic)?;
         let (partitions, bytes) = (found.partitions, found.max_message_bytes);

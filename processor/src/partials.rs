@@ -3,6 +3,7 @@
 use crate::coded::Source;
 use crate::columns::{NO_TEXT, Run, Value};
 use crate::plan::TableColumn;
+use crate::shard::ClosedEpoch;
 use crate::views::{View, Views};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -10,21 +11,6 @@ use arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt32Type};
 use sql::numbers::Numbers;
 use sql::partial::{Column, Kind, Ledger, Partial, Table, Texts};
 use std::ops::Range;
-
-/// An epoch that has ended: the offset range `[from, to)` of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedEpoch {
-    /// Partition of the topic `heartbeats`.
-    pub partition: u32,
-    /// Its first offset.
-    pub from: u64,
-    /// The offset after its last.
-    pub to: u64,
-    /// Greatest log time up to `to`; ms since the epoch.
-    pub clock: i64,
-    /// Account of the partition up to `to`.
-    pub ledger: playback::kernel::Ledger,
-}
 
 /// One message per epoch, in their order; `outputs` are the views' over `run`, as [`Views::run`] gave them.
 pub fn partials(
@@ -47,7 +33,7 @@ pub fn partials(
 }
 
 fn empty(epoch: &ClosedEpoch, pipeline: &str, fingerprint: &str) -> Partial {
-    let ledger = epoch.ledger;
+    let playback::kernel::Ledger { ticks, waiting, dispositions } = epoch.ledger;
     Partial {
         pipeline: pipeline.to_owned(),
         partition: epoch.partition,
@@ -55,17 +41,7 @@ fn empty(epoch: &ClosedEpoch, pipeline: &str, fingerprint: &str) -> Partial {
         to: epoch.to,
         clock: epoch.clock,
         fingerprint: fingerprint.to_owned(),
-        ledger: Some(Ledger {
-            ticks: ledger.ticks,
-            waiting: ledger.waiting,
-            credited: ledger.credited,
-            idle: ledger.idle,
-            duplicate: ledger.duplicate,
-            overrun: ledger.overrun,
-            gap: ledger.gap,
-            late: ledger.late,
-            ad: ledger.ad,
-        }),
+        ledger: Some(Ledger::new(ticks, waiting, dispositions)),
         tables: Vec::new(),
         texts: Texts::default(),
     }

@@ -1,10 +1,10 @@
 //! One partition: folds its records through the session kernel and cuts its log into epochs. A plain state machine:
 //! records in, closed epochs out; it reads and writes nothing.
 
-use crate::caps;
-use crate::partials::ClosedEpoch;
+use crate::limits;
+use playback::credit::Disposition;
 use playback::facts::Facts;
-use playback::kernel::{Kernel, Parameters, Saved};
+use playback::kernel::{Kernel, Ledger, Parameters, Saved};
 use playback::record::{Record, TICK};
 use playback::validate::is_ours;
 use prost::Message;
@@ -45,6 +45,21 @@ struct OpenEpoch {
     records: u64,
     /// Whether it has anything to say: more than ticks.
     counts: bool,
+}
+
+/// An epoch that has ended: the offset range `[from, to)` of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedEpoch {
+    /// Partition of the topic `heartbeats`.
+    pub partition: u32,
+    /// Its first offset.
+    pub from: u64,
+    /// The offset after its last.
+    pub to: u64,
+    /// Greatest log time up to `to`; ms since the epoch.
+    pub clock: i64,
+    /// Account of the partition up to `to`.
+    pub ledger: Ledger,
 }
 
 /// What a record was, besides being folded.
@@ -148,9 +163,9 @@ impl Shard {
     }
 
     fn is_full(&self, open: OpenEpoch) -> bool {
-        open.records >= caps::EPOCH_RECORDS
-            || self.facts.texts.bytes() >= caps::EPOCH_TEXT_BYTES
-            || self.facts.rows() >= caps::EPOCH_FACTS
+        open.records >= limits::EPOCH_RECORDS
+            || self.facts.texts.bytes() >= limits::EPOCH_TEXT_BYTES
+            || self.facts.rows() >= limits::EPOCH_FACTS
     }
 
     /// Reads what folding these will read, see [`Kernel::prefetch`].
@@ -169,8 +184,10 @@ impl Shard {
         }
         self.next_offset += 1;
         let folded = match reading.kind {
-            Kind::Heartbeat if self.kernel.report(&reading.record, logged_at, &mut self.facts) => Folded::Late,
-            Kind::Heartbeat => Folded::Taken,
+            Kind::Heartbeat => match self.kernel.fold(&reading.record, logged_at, &mut self.facts) {
+                Some(Disposition::Late) => Folded::Late,
+                _ => Folded::Taken,
+            },
             Kind::Tick | Kind::Unreadable => {
                 self.kernel.tick(logged_at, &mut self.facts);
                 if reading.kind == Kind::Tick { Folded::Taken } else { Folded::Unreadable }

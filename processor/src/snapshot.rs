@@ -3,7 +3,7 @@
 //! A snapshot is an object `PIPELINE/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
 //! rest, then frames of zstd: postcard of a header, and the parts that a shard saved. A torn or damaged one is passed over for the one before.
 
-use crate::caps;
+use crate::limits;
 use crate::shard::Shard;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -80,7 +80,7 @@ impl Snapshots {
     }
 
     async fn prune(&self, partition: u32) -> Result<(), SnapshotError> {
-        for path in self.newest_first(partition).await?.into_iter().skip(caps::SNAPSHOTS_KEPT) {
+        for path in self.newest_first(partition).await?.into_iter().skip(limits::SNAPSHOTS_KEPT) {
             self.store.delete(&path).await?;
         }
         Ok(())
@@ -160,6 +160,6 @@ fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let mut plain = Vec::new();
-    zstd::Decoder::new(packed).ok()?.take(caps::SNAPSHOT_BYTES).read_to_end(&mut plain).ok()?;
+    zstd::Decoder::new(packed).ok()?.take(limits::SNAPSHOT_BYTES).read_to_end(&mut plain).ok()?;
     Some(plain)
 }

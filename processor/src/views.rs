@@ -2,9 +2,9 @@
 
 mod trial;
 
-use crate::caps;
 use crate::coded::{Source, coded};
 use crate::columns::Run;
+use crate::limits;
 use crate::lineage::check_casts;
 use crate::partials::empty_table;
 use crate::plan::{TableColumn, ViewError, relations_read, table_columns};
@@ -82,7 +82,7 @@ pub enum ViewsError {
 impl Views {
     /// Plans each view.
     pub async fn plan(sources: &[ViewSource]) -> Result<Views, ViewsError> {
-        let config = SessionConfig::new().with_target_partitions(1).with_batch_size(caps::VIEW_BATCH_ROWS);
+        let config = SessionConfig::new().with_target_partitions(1).with_batch_size(limits::VIEW_BATCH_ROWS);
         let context = SessionContext::new_with_config(config);
         let slot = Arc::new(Slot::default());
         for (index, relation) in RELATIONS.iter().enumerate() {

@@ -2,11 +2,11 @@
 //! snapshot. One thread, no locks; what it decides is in [`crate::shard`], what it computes in [`crate::views`].
 
 use crate::assignment::{Change, Owned, PendingSnapshot};
-use crate::caps;
 use crate::columns::Run;
+use crate::limits;
 use crate::meters;
-use crate::partials::{ClosedEpoch, partials};
-use crate::shard::{Folded, Reading};
+use crate::partials::partials;
+use crate::shard::{ClosedEpoch, Folded, Reading};
 use crate::snapshot::Snapshots;
 use crate::ticks::Ticks;
 use crate::views::Views;
@@ -87,7 +87,7 @@ impl Worker {
         let (folding, changes) = (&mut self.folding, &self.changes);
         let every = self.snapshot_every;
         let (mut folded, mut is_first, latest_ms) = (Ok(()), true, latest_log_time_ms());
-        let taken = consumer.poll(POLL_WAIT, caps::POLL_RECORDS, &mut |records| {
+        let taken = consumer.poll(POLL_WAIT, limits::POLL_RECORDS, &mut |records| {
             if std::mem::take(&mut is_first) {
                 folding.follow(changes); // partitions come and leave before the first record of a poll only
             }
@@ -104,7 +104,7 @@ impl Worker {
         self.folding.follow(&self.changes);
         self.folding.note_records();
         self.publish()?;
-        self.acknowledge(caps::RUNS_IN_FLIGHT)?;
+        self.acknowledge(limits::RUNS_IN_FLIGHT)?;
         self.ticks.append(&mut self.folding.shards, &self.producer);
         self.report_progress(consumer);
         match self.producer.fatal_error() {
@@ -117,7 +117,7 @@ impl Worker {
     fn wind_down(&mut self, consumer: &mut Consumer) -> Result<(), TaskError> {
         let begun = Instant::now();
         self.folding.shards.values_mut().for_each(|owned| owned.snapshot_at = begun);
-        while self.folding.shards.values().any(Owned::misses_snapshot) && begun.elapsed() < caps::WIND_DOWN {
+        while self.folding.shards.values().any(Owned::misses_snapshot) && begun.elapsed() < limits::WIND_DOWN {
             self.step(consumer)?;
         }
         Ok(())
@@ -191,7 +191,7 @@ impl Worker {
             writes.extend(begin_write(owned, &self.snapshots, &self.runtime));
         }
         let all = join_all(writes);
-        let written = self.runtime.block_on(async { tokio::time::timeout(caps::SNAPSHOTS_AT_STOP, all).await });
+        let written = self.runtime.block_on(async { tokio::time::timeout(limits::SNAPSHOTS_AT_STOP, all).await });
         if written.is_err() {
             tracing::warn!("not all partitions are saved: the next start reads more of the log");
         }
@@ -265,8 +265,8 @@ impl Folding {
     fn follow(&mut self, changes: &Receiver<Change>) {
         for change in changes.try_iter() {
             match change {
-                Change::Came(owned) => drop(self.shards.insert(owned.partition, *owned)),
-                Change::Left(partition) => drop(self.shards.remove(&partition)),
+                Change::Assigned(owned) => drop(self.shards.insert(owned.partition, *owned)),
+                Change::Revoked(partition) => drop(self.shards.remove(&partition)),
             }
             meters::owned(self.shards.len());
         }
@@ -314,7 +314,7 @@ impl Folding {
 
 /// The latest time that a record can have been logged at, by this machine's clock; ms since the epoch.
 fn latest_log_time_ms() -> i64 {
-    let latest = SystemTime::now() + caps::LOG_AHEAD;
+    let latest = SystemTime::now() + limits::LOG_AHEAD;
     latest.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use expect_test::{Expect, expect};
+use playback::credit::Disposition;
 use playback::kernel::Parameters;
 use playback::record::{Record, RecordAd, TICK};
 use processor::shard::{Folded, Reading, Shard};
@@ -137,6 +138,11 @@ fn a_record_that_no_gateway_can_have_written_is_counted_as_a_tick_and_the_partit
     }
     assert_eq!(fold(&report(1)), Folded::Taken);
     let mut ticks = None;
-    shard.cut(START + 1_000, |epoch, _| ticks = Some((epoch.ledger.ticks, epoch.ledger.credited)));
+    shard.cut(START + 1_000, |epoch, _| ticks = Some((epoch.ledger.ticks, epoch.ledger.count(Disposition::Credited))));
     assert_eq!(ticks, Some((breakages.len() as u64, 1)));
+}
+
+#[test]
+fn the_tables_name_the_dispositions_in_the_order_of_the_kernel() {
+    assert_eq!(Disposition::ALL.map(Disposition::as_str), sql::ledger::DISPOSITIONS);
 }

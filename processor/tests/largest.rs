@@ -6,12 +6,12 @@ use playback::kernel::Parameters;
 use playback::random::Random;
 use playback::record::{Record, RecordAd, TICK};
 use processor::columns::Run;
-use processor::partials::{ClosedEpoch, partials};
-use processor::shard::{Reading, Shard};
+use processor::partials::partials;
+use processor::shard::{ClosedEpoch, Reading, Shard};
 use processor::views::Views;
 use prost::Message;
-use sql::caps::MESSAGE_BYTES;
 use sql::codec::{Encoder, decode};
+use sql::limits::MESSAGE_BYTES;
 use sql::partial::Partial;
 use std::sync::Arc;
 

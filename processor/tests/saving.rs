@@ -33,7 +33,7 @@ impl World {
         let dir = TempDir::new().unwrap();
         let log = Log::embedded(&dir.path().join("log")).unwrap();
         for name in ["heartbeats", "partials", "late"] {
-            let (name, max_message_bytes) = (name.to_owned(), sql::caps::MESSAGE_BYTES);
+            let (name, max_message_bytes) = (name.to_owned(), sql::limits::MESSAGE_BYTES);
             let spec = TopicSpec { name, partitions, replication: 1, retention_ms: -1, max_message_bytes };
             log.create_topic(&spec).await.unwrap();
         }

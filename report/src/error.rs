@@ -38,7 +38,7 @@ pub enum ReportError {
 impl From<tokio_postgres::Error> for ReportError {
     fn from(error: tokio_postgres::Error) -> ReportError {
         match error.code() {
-            Some(&SqlState::QUERY_CANCELED) => ReportError::TooSlow, // see caps::STATEMENT_TIMEOUT
+            Some(&SqlState::QUERY_CANCELED) => ReportError::TooSlow, // see limits::STATEMENT_TIMEOUT
             _ => ReportError::Database(error),
         }
     }

@@ -1,9 +1,9 @@
 //! The report API: what a user has watched of a title, and how a title fares. It reads the tables, in one snapshot per
 //! answer, and says in each how far they are complete. It changes nothing and keeps nothing.
 
-pub mod caps;
 mod error;
 mod interval;
+pub mod limits;
 mod progress;
 mod snapshot;
 mod user_video;
@@ -19,7 +19,7 @@ pub use error::ReportError;
 
 /// Connections for [`serve`].
 pub fn pool(database: &Database, size: usize) -> Result<Pool, OpenError> {
-    database.impatient_pool(size, caps::STATEMENT_TIMEOUT)
+    database.impatient_pool(size, limits::STATEMENT_TIMEOUT)
 }
 
 /// Serves until told to stop; requests under way are answered. The views of the names `left_out` are not kept.
@@ -31,7 +31,7 @@ pub async fn serve(
     stop: Stop,
 ) -> Result<(), TaskError> {
     let database = readiness.component("report_database");
-    let watching = database.watch(caps::PING_EVERY, &stop, || snapshot::ping(&pool));
+    let watching = database.watch(limits::PING_EVERY, &stop, || snapshot::ping(&pool));
     let routes = Router::new()
         .route("/v1/users/{user}/videos/{video}", if_kept(&user_video::READS, &left_out, get(user_video::answer)))
         .route("/v1/videos/{video}", if_kept(&video::READS, &left_out, get(video::answer)))

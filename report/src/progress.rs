@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 
-use crate::{ReportError, caps};
+use crate::{ReportError, limits};
 
 /// One pipeline.
 #[derive(Debug, Default, Serialize)]
@@ -27,10 +27,10 @@ pub(crate) async fn rows(
     parameters: &[&(dyn ToSql + Sync)],
     way_out: &str,
 ) -> Result<Vec<Row>, ReportError> {
-    let most = caps::ROWS + 1;
+    let most = limits::ROWS + 1;
     let rows = snapshot.query(query, &[parameters, &[&most]].concat()).await?;
-    if rows.len() as i64 > caps::ROWS {
-        return Err(ReportError::BadRequest(format!("more than {} rows: {way_out}", caps::ROWS)));
+    if rows.len() as i64 > limits::ROWS {
+        return Err(ReportError::BadRequest(format!("more than {} rows: {way_out}", limits::ROWS)));
     }
     Ok(rows)
 }
@@ -55,8 +55,8 @@ pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<S
 /// Refuses what can be no id, before the database sees it.
 pub(crate) fn check_id(what: &str, id: &str) -> Result<(), ReportError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if id.is_empty() || id.len() > caps::ID_BYTES || !id.bytes().all(is_plain) {
-        let limit = caps::ID_BYTES;
+    if id.is_empty() || id.len() > limits::ID_BYTES || !id.bytes().all(is_plain) {
+        let limit = limits::ID_BYTES;
         return Err(ReportError::BadRequest(format!("{what} is no id: 1 to {limit} of letters, digits and . _ : -")));
     }
     Ok(())

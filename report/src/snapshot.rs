@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use sql::database::{Connection, Pool};
 use tokio_postgres::{Client, Transaction};
 
-use crate::{ReportError, caps};
+use crate::{ReportError, limits};
 
 /// What `read` finds in one snapshot, in time for who asked.
 pub(crate) async fn read<T>(
@@ -37,7 +37,7 @@ pub(crate) async fn ping(pool: &Pool) -> Result<(), ReportError> {
 }
 
 async fn in_time<T>(asking: impl Future<Output = Result<T, ReportError>>) -> Result<T, ReportError> {
-    tokio::time::timeout(caps::ANSWER_TIMEOUT, asking).await.unwrap_or(Err(ReportError::TooSlow))
+    tokio::time::timeout(limits::ANSWER_TIMEOUT, asking).await.unwrap_or(Err(ReportError::TooSlow))
 }
 
 /// A connection of the pool. It goes back when its answers have come; dropped before, because time is up or who asked has hung

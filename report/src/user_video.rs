@@ -1,4 +1,4 @@
-//! `GET /v1/users/{user}/videos/{video}`: where a user goes on with a title, and what he has seen of it.
+//! `GET /v1/users/{user}/videos/{video}`: where a user goes on with a title, and what they have seen of it.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use report::caps;
+use report::limits;
 use serde_json::{Value, json};
 use service::{Readiness, Stop, TaskError};
 use sql::testing::{TestDatabase, conflict_once};
@@ -89,7 +89,7 @@ fn complete_to() -> Value {
 }
 
 #[tokio::test]
-async fn a_user_gets_the_union_of_his_sessions_and_where_to_go_on() {
+async fn a_user_gets_the_union_of_their_sessions_and_where_to_go_on() {
     let world = World::new().await;
     let (status, answer) = world.get("/v1/users/u/videos/v").await;
     assert_eq!(status, 200, "{answer}");
@@ -151,7 +151,7 @@ async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
 async fn more_rows_than_an_answer_takes_are_refused_and_not_cut() {
     let world = World::new().await;
     let client = world.connect().await;
-    let more = caps::ROWS + 1;
+    let more = limits::ROWS + 1;
     let segments = format!(
         "insert into watchbeat.watch_segments
             select 'default', 'many', 's', 'v', n * 10, n * 10 + 5 from generate_series(1, {more}) as n"
@@ -169,11 +169,11 @@ async fn more_rows_than_an_answer_takes_are_refused_and_not_cut() {
     for user in ["many", "often"] {
         let (status, answer) = world.get(&format!("/v1/users/{user}/videos/v")).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")), "{user}");
-        assert_eq!(answer["error"]["detail"], format!("more than {} rows: ask the tables with SQL", caps::ROWS));
+        assert_eq!(answer["error"]["detail"], format!("more than {} rows: ask the tables with SQL", limits::ROWS));
     }
     client.batch_execute("delete from watchbeat.watch_segments where user_id = 'many' and from_ms = 10").await.unwrap();
     let (status, answer) = world.get("/v1/users/many/videos/v").await;
-    assert_eq!((status, answer["segments"].as_array().unwrap().len() as i64), (200, caps::ROWS));
+    assert_eq!((status, answer["segments"].as_array().unwrap().len() as i64), (200, limits::ROWS));
     world.end().await;
 }
 

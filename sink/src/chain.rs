@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 
 use sql::partial::Partial;
 
-use crate::caps;
+use crate::limits;
 
 /// One partition's place in the chain.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Chain {
             self.waiting_bytes += arrival.bytes;
             place.insert(arrival);
         }
-        self.let_go(caps::WAITING_EPOCHS, caps::WAITING_BYTES);
+        self.let_go(limits::WAITING_EPOCHS, limits::WAITING_BYTES);
     }
 
     /// Lets the farthest go until no more wait than this; one may, whatever its size.
@@ -240,7 +240,7 @@ pub fn bound(chains: &mut BTreeMap<u32, Chain>, bytes: usize) -> Option<u32> {
     let over = chains.values().map(|chain| chain.waiting_bytes).sum::<usize>().saturating_sub(bytes);
     let some = chains.iter_mut().filter(|(_, chain)| over > 0 && chain.waiting.len() > 1);
     let (partition, chain) = some.max_by_key(|(_, chain)| chain.waiting_bytes)?;
-    chain.let_go(caps::WAITING_EPOCHS, chain.waiting_bytes.saturating_sub(over));
+    chain.let_go(limits::WAITING_EPOCHS, chain.waiting_bytes.saturating_sub(over));
     Some(*partition)
 }
 
@@ -258,5 +258,4 @@ pub fn place(next: u64, from: u64, to: u64) -> Result<Place, ChainError> {
 }
 
 #[cfg(test)]
-#[path = "chain_tests.rs"]
 mod tests;

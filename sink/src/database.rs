@@ -5,7 +5,7 @@ use service::{Component, Stop};
 use sql::database::{Pool, PoolError};
 use tokio_postgres::error::SqlState;
 
-use crate::{DatabaseError, caps, meters};
+use crate::{DatabaseError, limits, meters};
 
 /// Runs `operation` until it succeeds or fails for good; `None` when told to stop before. Nothing is lost by waiting:
 /// the log has everything.
@@ -16,7 +16,7 @@ pub(crate) async fn persistently<T>(
     stop: &Stop,
     mut operation: impl AsyncFnMut() -> Result<T, DatabaseError>,
 ) -> Result<Option<T>, DatabaseError> {
-    let mut backoff = caps::FIRST_BACKOFF;
+    let mut backoff = limits::FIRST_BACKOFF;
     for tried in 1_u32.. {
         let error = match operation().await {
             Ok(done) => {
@@ -30,7 +30,7 @@ pub(crate) async fn persistently<T>(
         if is_read_only(&error) {
             pool.forget_idle(); // a new connection may lead to the primary
         }
-        if tried == caps::QUICK_TRIES {
+        if tried == limits::QUICK_TRIES {
             tracing::warn!(%error, what, "the database is away; trying on");
             database.not_ready(format!("{what}: {error}"));
         } else {
@@ -38,9 +38,9 @@ pub(crate) async fn persistently<T>(
         }
         tokio::select! {
             () = tokio::time::sleep(backoff) => {}
-            () = stop.requested(), if tried >= caps::QUICK_TRIES => return Ok(None),
+            () = stop.requested(), if tried >= limits::QUICK_TRIES => return Ok(None),
         }
-        backoff = if tried < caps::QUICK_TRIES { backoff * 2 } else { caps::AWAY_BACKOFF };
+        backoff = if tried < limits::QUICK_TRIES { backoff * 2 } else { limits::AWAY_BACKOFF };
     }
     Ok(None)
 }

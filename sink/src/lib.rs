@@ -3,10 +3,11 @@
 //! has moved it. It writes what the messages say: of tables it knows `progress`, and the order in which to write
 //! those whose rows many partitions share ([`upsert::write_order`]). It never reads heartbeats.
 
-pub mod caps;
 pub mod chain;
 mod database;
 mod error;
+mod intake;
+pub mod limits;
 pub mod merge;
 mod meters;
 mod owner;

@@ -48,7 +48,7 @@ pub struct MergedColumn {
 
 /// Merged rows, and what is to be done with them.
 #[derive(Debug, Default)]
-pub struct Ordered {
+pub struct OrderedRows {
     /// The texts that columns name by number.
     pub texts: Texts,
     /// The tables, by name.
@@ -112,14 +112,14 @@ impl Merged {
 
     /// Nothing more is added: what is to be done.
     #[must_use]
-    pub fn ordered(self) -> Ordered {
+    pub fn ordered(self) -> OrderedRows {
         let Merged { texts, tables, rows } = self;
         let places = places(&texts);
         let ordered = |table: MergedTable| {
             let work = table.work(&places);
             (table, work)
         };
-        Ordered { texts, tables: tables.into_values().map(ordered).collect(), rows }
+        OrderedRows { texts, tables: tables.into_values().map(ordered).collect(), rows }
     }
 }
 
@@ -317,5 +317,4 @@ fn hash(key: impl Iterator<Item = i64>) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "merge_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use sql::database::{Pool, Transaction};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
-use crate::{DatabaseError, caps};
+use crate::{DatabaseError, limits};
 
 const CLAIM: &str = "insert into watchbeat.owner (pipeline) values ($1) on conflict (is_taken) do nothing";
 /// Tables that were written before they had an owner, or restored without one, are somebody's all the same.
@@ -13,7 +13,7 @@ const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1
 
 /// Refuses tables that another pipeline has written.
 pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<(), DatabaseError> {
-    let checking = timeout(caps::TRANSACTION_TIMEOUT, async {
+    let checking = timeout(limits::TRANSACTION_TIMEOUT, async {
         no_other(pipeline, pool.get().await?.query_opt(OTHER, &[&pipeline]).await?)
     });
     checking.await.unwrap_or(Err(DatabaseError::TimedOut))

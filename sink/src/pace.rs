@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::caps;
+use crate::limits;
 use crate::transaction::Batch;
 
 /// How much a transaction takes on, and how long it may take.
@@ -18,7 +18,7 @@ impl Pace {
     /// After `batch` took too long: half of it; what cannot be halved gets more time.
     pub(crate) fn slower(self, batch: &Batch) -> Pace {
         match batch.epochs {
-            0 | 1 => Pace { patience: (self.patience * 2).min(caps::LONGEST_TRANSACTION), ..self },
+            0 | 1 => Pace { patience: (self.patience * 2).min(limits::LONGEST_TRANSACTION), ..self },
             _ => Pace { rows: (batch.merged.rows / 2).max(1), ..self },
         }
     }

@@ -1,15 +1,15 @@
 //! `progress` as the sink reads it: where each partition stands, and where to read on. It is moved only in `transaction`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::Sender;
 
 use service::{Component, Stop};
 use sql::database::Pool;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use topic::{Assignment, Position, Start};
+use topic::{Assignment, AssignmentError, Position, Start};
 
 use crate::database::persistently;
-use crate::{DatabaseError, SinkError, caps};
+use crate::{DatabaseError, SinkError, limits};
 
 /// One partition's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ const READ: &str = "select partition, next_offset, clock, fingerprint, partials_
 
 /// The rows of `partitions`.
 pub(crate) async fn read(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Vec<Progress>, DatabaseError> {
-    let reading = timeout(caps::TRANSACTION_TIMEOUT, read_rows(pool, pipeline, partitions));
+    let reading = timeout(limits::TRANSACTION_TIMEOUT, read_rows(pool, pipeline, partitions));
     reading.await.unwrap_or(Err(DatabaseError::TimedOut))
 }
 
@@ -59,15 +59,12 @@ async fn read_rows(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Ve
     Ok(rows.iter().map(progress).collect())
 }
 
-/// What became of the assignment, in order.
+/// A partition that came or left; the loop learns of it in order.
 #[derive(Debug)]
 pub(crate) enum Change {
     Assigned(Progress),
     Revoked(u32),
 }
-
-/// Changes that the polling thread leaves for itself.
-pub(crate) type Changes = Arc<Mutex<Vec<Change>>>;
 
 /// Answers where to start with what `progress` says.
 pub(crate) struct FromProgress {
@@ -76,27 +73,27 @@ pub(crate) struct FromProgress {
     pub(crate) runtime: Handle,
     pub(crate) database: Component,
     pub(crate) stop: Stop,
-    pub(crate) changes: Changes,
+    pub(crate) changes: Sender<Change>,
 }
 
 impl Assignment for FromProgress {
-    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, Box<dyn std::error::Error + Send + Sync>> {
+    fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError> {
         let reading = persistently("reading progress", &self.pool, &self.database, &self.stop, async || {
             read(&self.pool, &self.pipeline, partitions).await
         });
         let rows = self.runtime.block_on(reading)?.ok_or(SinkError::Stopped)?;
-        let mut changes = self.changes.lock().expect("nobody panics holding it");
         let mut positions = Vec::with_capacity(rows.len());
         for row in rows {
             positions.push(Position { partition: row.partition, start: row.start() });
-            changes.push(Change::Assigned(row));
+            self.changes.send(Change::Assigned(row)).map_err(|_| "the sink has ended")?;
         }
         Ok(positions)
     }
 
     fn revoked(&mut self, partitions: &[u32]) {
-        let mut changes = self.changes.lock().expect("nobody panics holding it");
-        changes.extend(partitions.iter().copied().map(Change::Revoked));
+        for &partition in partitions {
+            let _ = self.changes.send(Change::Revoked(partition)); // at the end nobody reads it
+        }
     }
 }
 

@@ -16,9 +16,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Statement};
 
 use crate::database::persistently;
-use crate::merge::{Merged, MergedTable, Ordered};
+use crate::merge::{Merged, MergedTable, OrderedRows};
 use crate::upsert::write_order;
-use crate::{DatabaseError, caps, owner, progress, upsert};
+use crate::{DatabaseError, limits, owner, progress, upsert};
 
 /// What will be written at once.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub(crate) struct Batch {
     /// By partition, which is also the order in which their rows are locked.
     pub(crate) ranges: BTreeMap<u32, Range>,
     /// In the order in which tables are written.
-    pub(crate) merged: Ordered,
+    pub(crate) merged: OrderedRows,
     /// Epochs in it: one alone cannot be split.
     pub(crate) epochs: usize,
 }
@@ -95,7 +95,7 @@ pub(crate) async fn write(
             if let Some(running) = running.get() {
                 cancel(pool, running).await;
             }
-            return Err(DatabaseError::GivenUp);
+            return Err(DatabaseError::GivenUp); // the database has not shown that it is there
         };
         if tried.is_err() && committing.get() {
             in_doubt.set(true);
@@ -115,7 +115,7 @@ pub(crate) async fn write(
 /// Ends the statement that took too long, so that it holds no locks against the next try. Without an answer the server ends it
 /// when it finds the connection gone.
 async fn cancel(pool: &Pool, running: &CancelToken) {
-    match timeout(sql::caps::CONNECT_TIMEOUT, pool.cancel(running)).await {
+    match timeout(sql::limits::CONNECT_TIMEOUT, pool.cancel(running)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the statement that took too long could not be ended"),
         Err(_) => tracing::debug!("the database did not answer that it ended the statement that took too long"),
@@ -155,19 +155,7 @@ async fn advance(
     range: &Range,
 ) -> Result<bool, DatabaseError> {
     let statement = transaction.prepare_cached(ADVANCE).await?;
-    let ledger = &range.ledger;
-    let counts = [
-        ledger.ticks,
-        ledger.waiting,
-        ledger.credited,
-        ledger.idle,
-        ledger.duplicate,
-        ledger.overrun,
-        ledger.gap,
-        ledger.late,
-        ledger.ad,
-    ]
-    .map(u64::cast_signed);
+    let counts = range.ledger.counts().map(u64::cast_signed);
     let [from, to, partials_offset] = [range.from, range.to, range.partials_offset].map(u64::cast_signed);
     let partition = i64::from(partition);
     let mut parameters: Vec<&(dyn ToSql + Sync)> =
@@ -179,11 +167,11 @@ async fn advance(
 /// Runs the statements in their order, without waiting for the answer to one before the next is sent: the database need not
 /// wait for parameters. The first that fails makes those behind it fail, so its error is the one that counts. All are
 /// prepared before: to prepare one behind a failure would say only that the transaction had failed.
-async fn write_rows(transaction: &Transaction<'_>, merged: &Ordered) -> Result<(), DatabaseError> {
+async fn write_rows(transaction: &Transaction<'_>, merged: &OrderedRows) -> Result<(), DatabaseError> {
     let mut under_way: VecDeque<LocalBoxFuture<'_, Result<(), DatabaseError>>> = VecDeque::new();
     for Step { statement, table, rows, arrays } in prepare(transaction, merged).await? {
-        for rows in rows.chunks(caps::ROWS_PER_STATEMENT) {
-            if under_way.len() == caps::STATEMENTS_UNDER_WAY
+        for rows in rows.chunks(limits::ROWS_PER_STATEMENT) {
+            if under_way.len() == limits::STATEMENTS_UNDER_WAY
                 && let Some(first) = under_way.pop_front()
             {
                 first.await?;
@@ -211,7 +199,7 @@ struct Step<'a> {
 }
 
 /// The steps of all tables, in their order.
-async fn prepare<'a>(transaction: &Transaction<'_>, merged: &'a Ordered) -> Result<Vec<Step<'a>>, DatabaseError> {
+async fn prepare<'a>(transaction: &Transaction<'_>, merged: &'a OrderedRows) -> Result<Vec<Step<'a>>, DatabaseError> {
     let mut steps = Vec::new();
     for (table, work) in &merged.tables {
         let upsert = upsert::upsert(table);
@@ -244,5 +232,4 @@ async fn is_in(pool: &Pool, pipeline: &str, batch: &Batch) -> Result<bool, Datab
 }
 
 #[cfg(test)]
-#[path = "transaction_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use prost::Message;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::get_frame_content_size;
 
-use crate::caps;
+use crate::limits;
 use crate::numbers::Numbers;
 use crate::partial::{Column, Kind, Partial, Role, Table, Texts};
 
@@ -23,16 +23,16 @@ pub enum CodecError {
     #[error("the partial is no zstd that says how many bytes it holds")]
     NoSize,
     /// A bomb, or an epoch nobody should publish.
-    #[error("the partial has more than {} bytes or {} values decompressed", caps::DECOMPRESSED_BYTES, caps::VALUES)]
+    #[error("the partial has more than {} bytes or {} values decompressed", limits::DECOMPRESSED_BYTES, limits::VALUES)]
     TooLarge,
     /// One the topic would not take.
-    #[error("the partial has {bytes} bytes compressed, its topic takes {}", caps::MESSAGE_BYTES)]
+    #[error("the partial has {bytes} bytes compressed, its topic takes {}", limits::MESSAGE_BYTES)]
     TooLong {
         /// How many it has.
         bytes: usize,
     },
     /// A text nobody should publish: a row names it, and many rows go to the database in one statement.
-    #[error("the partial has a text of more than {} bytes", caps::TEXT_BYTES)]
+    #[error("the partial has a text of more than {} bytes", limits::TEXT_BYTES)]
     LongText,
     /// Its texts are not what their lengths say, or hold what PostgreSQL cannot store.
     #[error("the texts of the partial do not lie where their lengths say, or hold a NUL character")]
@@ -109,7 +109,7 @@ impl Encoder {
     pub fn encode(&mut self, partial: &Partial) -> Result<Vec<u8>, CodecError> {
         check(partial)?;
         let bytes = self.bytes(partial);
-        if bytes.len() > caps::MESSAGE_BYTES as usize - caps::RECORD_BYTES {
+        if bytes.len() > limits::MESSAGE_BYTES as usize - limits::RECORD_BYTES {
             return Err(CodecError::TooLong { bytes: bytes.len() });
         }
         Ok(bytes)
@@ -132,7 +132,7 @@ impl Default for Encoder {
 /// texts that are there.
 pub fn decode(bytes: &[u8]) -> Result<Partial, CodecError> {
     let said = get_frame_content_size(bytes).ok().flatten().ok_or(CodecError::NoSize)?;
-    if said > caps::DECOMPRESSED_BYTES {
+    if said > limits::DECOMPRESSED_BYTES {
         return Err(CodecError::TooLarge);
     }
     let plain = zstd::bulk::decompress(bytes, said as usize).map_err(CodecError::Compression)?;
@@ -147,7 +147,7 @@ fn check(partial: &Partial) -> Result<(), CodecError> {
     let values =
         partial.tables.iter().map(|table| u64::from(table.rows) * (2 * table.columns.len() as u64)).sum::<u64>();
     let texts = u64::from(partial.texts.lengths.count);
-    if partial.encoded_len() as u64 > caps::DECOMPRESSED_BYTES || values.max(texts) > caps::VALUES {
+    if partial.encoded_len() as u64 > limits::DECOMPRESSED_BYTES || values.max(texts) > limits::VALUES {
         return Err(CodecError::TooLarge);
     }
     if partial.from >= partial.to {
@@ -159,7 +159,7 @@ fn check(partial: &Partial) -> Result<(), CodecError> {
     if !partial.texts.lengths.is_whole() || partial.texts.all.as_bytes().contains(&0) {
         return Err(CodecError::Texts);
     }
-    if partial.texts.lengths.unpack().any(|length| length > caps::TEXT_BYTES) {
+    if partial.texts.lengths.unpack().any(|length| length > limits::TEXT_BYTES) {
         return Err(CodecError::LongText);
     }
     for (index, table) in partial.tables.iter().enumerate() {
@@ -267,11 +267,10 @@ fn are_of_their_kind(column: &Column, texts: i64) -> bool {
 /// Lower-case letters, digits and underscores: needs no quotes, and cannot be anything but a name.
 fn is_identifier(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    name.len() <= caps::IDENTIFIER_BYTES
+    name.len() <= limits::IDENTIFIER_BYTES
         && name.bytes().all(plain)
         && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
 #[cfg(test)]
-#[path = "codec_tests.rs"]
 mod tests;

@@ -22,7 +22,7 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::caps;
+use crate::limits;
 
 pub use deadpool_postgres::{Client as Connection, PoolError, Transaction};
 
@@ -138,7 +138,7 @@ impl Database {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
         // As a statement: not everything between here and the server passes on what a connection begins with.
-        let idle = caps::IDLE_TRANSACTION_TIMEOUT.as_millis();
+        let idle = limits::IDLE_TRANSACTION_TIMEOUT.as_millis();
         let mut set = format!("set idle_in_transaction_session_timeout = {idle}");
         if let Some(timeout) = statement_timeout {
             set.push_str(&format!("; set statement_timeout = {}", timeout.as_millis()));
@@ -147,8 +147,8 @@ impl Database {
         let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
-            .create_timeout(Some(caps::CONNECT_TIMEOUT))
-            .wait_timeout(Some(caps::CONNECT_TIMEOUT))
+            .create_timeout(Some(limits::CONNECT_TIMEOUT))
+            .wait_timeout(Some(limits::CONNECT_TIMEOUT))
             .post_create(Hook::async_fn(move |connection, _| {
                 let set = set.clone();
                 Box::pin(async move { connection.batch_execute(&set).await.map_err(HookError::Backend) })
@@ -241,10 +241,10 @@ impl ServerCertVerifier for AnyServer {
 /// do without it cannot be told from silence.
 fn notice_lost_connections(config: &mut Config) {
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(caps::UNACKNOWLEDGED_TIMEOUT);
+        config.tcp_user_timeout(limits::UNACKNOWLEDGED_TIMEOUT);
     }
     if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
-        config.keepalives_idle(caps::KEEPALIVE_IDLE);
+        config.keepalives_idle(limits::KEEPALIVE_IDLE);
     }
 }
 
@@ -299,5 +299,4 @@ fn is_of_a_stranger(cause: &(dyn Error + 'static)) -> bool {
 }
 
 #[cfg(test)]
-#[path = "database_tests.rs"]
 mod tests;

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::caps;
 use crate::database::told;
+use crate::limits;
 
 /// Name and text, in order.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -148,14 +148,14 @@ async fn lock(client: &Client) -> Result<String, MigrateError> {
     let holder: String = client.query_one(own, &[]).await?.get(0);
     let take = "update watchbeat.migration_lock set holder = $1, held_until = now() + make_interval(secs => $2::bigint)
         where id = 1 and held_until < now()";
-    for _ in 0..caps::MIGRATION_LOCK_TRIES {
-        match client.execute(take, &[&holder, &caps::MIGRATION_LEASE_SECONDS]).await {
+    for _ in 0..limits::MIGRATION_LOCK_TRIES {
+        match client.execute(take, &[&holder, &limits::MIGRATION_LEASE_SECONDS]).await {
             Ok(1) => return Ok(holder),
             Ok(_) => {}
             Err(error) if is_conflict(&error) => {}
             Err(error) => return Err(error.into()),
         }
-        tokio::time::sleep(caps::MIGRATION_POLL).await;
+        tokio::time::sleep(limits::MIGRATION_POLL).await;
     }
     let row = client.query_one("select holder from watchbeat.migration_lock where id = 1", &[]).await?;
     Err(MigrateError::Locked(row.get(0)))
@@ -165,7 +165,7 @@ async fn lock(client: &Client) -> Result<String, MigrateError> {
 async fn renew(client: &Client, holder: &str) -> Result<(), MigrateError> {
     let renew = "update watchbeat.migration_lock set held_until = now() + make_interval(secs => $2::bigint)
         where id = 1 and holder = $1";
-    match client.execute(renew, &[&holder, &caps::MIGRATION_LEASE_SECONDS]).await? {
+    match client.execute(renew, &[&holder, &limits::MIGRATION_LEASE_SECONDS]).await? {
         1 => Ok(()),
         _ => Err(MigrateError::Locked("it was taken over after this one stood still".into())),
     }
@@ -173,9 +173,9 @@ async fn renew(client: &Client, holder: &str) -> Result<(), MigrateError> {
 
 /// Runs one statement, again when another process did the same thing at the same moment.
 async fn run(client: &Client, statement: &str) -> Result<(), tokio_postgres::Error> {
-    for _ in 1..caps::MIGRATION_TRIES {
+    for _ in 1..limits::MIGRATION_TRIES {
         match client.batch_execute(statement).await {
-            Err(error) if is_conflict(&error) => tokio::time::sleep(caps::MIGRATION_POLL).await,
+            Err(error) if is_conflict(&error) => tokio::time::sleep(limits::MIGRATION_POLL).await,
             outcome => return outcome,
         }
     }
@@ -224,5 +224,4 @@ fn checksum(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "migrate_tests.rs"]
 mod tests;

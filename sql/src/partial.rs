@@ -3,6 +3,7 @@
 
 use prost::{Enumeration, Message};
 
+use crate::ledger::DISPOSITIONS;
 use crate::numbers::Numbers;
 
 /// One epoch of one partition.
@@ -109,6 +110,20 @@ pub struct Ledger {
     pub late: u64,
     #[prost(uint64, tag = "9")]
     pub ad: u64,
+}
+
+impl Ledger {
+    /// The account with these counts, the last ones in the order of [`DISPOSITIONS`].
+    pub fn new(ticks: u64, waiting: u64, dispositions: [u64; DISPOSITIONS.len()]) -> Ledger {
+        let [credited, idle, duplicate, overrun, gap, late, ad] = dispositions;
+        Ledger { ticks, waiting, credited, idle, duplicate, overrun, gap, late, ad }
+    }
+
+    /// All counts, in the order of the fields, which is that of the columns of `progress`.
+    pub fn counts(&self) -> [u64; 9] {
+        let Ledger { ticks, waiting, credited, idle, duplicate, overrun, gap, late, ad } = *self;
+        [ticks, waiting, credited, idle, duplicate, overrun, gap, late, ad]
+    }
 }
 
 /// How a value meets the one that is in the table.

@@ -3,7 +3,7 @@
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, IsolationLevel, Transaction};
 
-use crate::caps;
+use crate::limits;
 
 /// What `read` finds in one snapshot. YugabyteDB may be unable to keep to one while others write, and then says that there is
 /// a conflict: all is read again. `is_conflict` says so of an error of `read`; see [`is_conflict`].
@@ -12,7 +12,7 @@ pub async fn read<T, F: From<Error>>(
     is_conflict: impl Fn(&F) -> bool,
     mut read: impl AsyncFnMut(&Transaction<'_>) -> Result<T, F>,
 ) -> Result<T, F> {
-    for _ in 1..caps::SNAPSHOT_TRIES {
+    for _ in 1..limits::SNAPSHOT_TRIES {
         match read_once(client, &mut read).await {
             Err(error) if is_conflict(&error) => {
                 tracing::debug!("the database could not keep to a snapshot; reading again")
@@ -42,7 +42,6 @@ pub fn is_conflict(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::*;
     use ::sql::testing::{TestDatabase, conflict_once};
@@ -68,6 +67,6 @@ mod tests {
             snapshot.batch_execute(conflict).await
         });
         assert!(is_conflict(&reading.await.unwrap_err()));
-        assert_eq!(tries, caps::SNAPSHOT_TRIES);
+        assert_eq!(tries, limits::SNAPSHOT_TRIES);
     }
 }

@@ -45,6 +45,7 @@ pub fn shipped_without(left_out: &[String]) -> Vec<ViewSource> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn files_without(names: &[&str]) -> Vec<String> {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -57,5 +58,12 @@ mod tests {
         assert_eq!(files_without(&[]), all);
         let rest: Vec<_> = all.into_iter().filter(|file| file != "ad_hours.sql").collect();
         assert_eq!(files_without(&["ad_hours", "ad_hours", LEDGER]), rest);
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_shipped() {
+        let entries = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/views")).unwrap();
+        let files: BTreeSet<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(files, shipped().into_iter().map(|view| view.file).collect());
     }
 }

@@ -5,11 +5,11 @@
 //! back within a partition. It does not know what the bytes mean, and it keeps no positions for its readers:
 //! those say where to start when partitions are assigned to them.
 
-pub mod caps;
 mod delivery;
 mod embedded;
 mod error;
 mod kafka;
+pub mod limits;
 mod murmur;
 mod record;
 mod spool;

@@ -1,6 +1,6 @@
 //! What goes on the log and comes off it, and what a topic is.
 
-use crate::{LogError, caps};
+use crate::{LogError, limits};
 use bytes::Bytes;
 
 /// A record to be appended.
@@ -90,11 +90,11 @@ impl TopicSpec {
     /// Refuses what either kind of log could not hold.
     pub(crate) fn check(&self) -> Result<(), LogError> {
         let reason = if !is_topic_name(&self.name) {
-            format!("a name has 1..{} of A-Z a-z 0-9 . _ -", caps::TOPIC_NAME_CHARS)
-        } else if !(1..=caps::PARTITIONS).contains(&self.partitions) {
-            format!("partitions must be 1..{}", caps::PARTITIONS)
-        } else if !(1..=caps::MESSAGE_BYTES).contains(&self.max_message_bytes) {
-            format!("max_message_bytes must be 1..{}", caps::MESSAGE_BYTES)
+            format!("a name has 1..{} of A-Z a-z 0-9 . _ -", limits::TOPIC_NAME_CHARS)
+        } else if !(1..=limits::PARTITIONS).contains(&self.partitions) {
+            format!("partitions must be 1..{}", limits::PARTITIONS)
+        } else if !(1..=limits::MESSAGE_BYTES).contains(&self.max_message_bytes) {
+            format!("max_message_bytes must be 1..{}", limits::MESSAGE_BYTES)
         } else if self.retention_ms < -1 || self.retention_ms == 0 {
             "retention_ms must be positive, or -1 for ever".to_owned()
         } else {
@@ -105,7 +105,7 @@ impl TopicSpec {
 }
 
 fn is_topic_name(name: &str) -> bool {
-    (1..=caps::TOPIC_NAME_CHARS).contains(&name.len())
+    (1..=limits::TOPIC_NAME_CHARS).contains(&name.len())
         && name != "."
         && name != ".."
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -161,7 +161,6 @@ impl TopicDescription {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

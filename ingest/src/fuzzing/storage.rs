@@ -2,6 +2,7 @@
 
 use super::scratch;
 use bytes::{Buf, BufMut, Bytes};
+use playback::credit::Disposition;
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::record::{Record, RecordAd};
@@ -9,7 +10,7 @@ use playback::validate::is_ours;
 use prost::Message;
 use std::path::Path;
 use std::sync::Arc;
-use topic::caps::SPOOL_APPEND_BYTES;
+use topic::limits::SPOOL_APPEND_BYTES;
 use topic::{Depth, Spool, SpoolPlace, Spooled};
 
 /// The value of a record on the log, as the processor takes it.
@@ -32,11 +33,12 @@ pub(super) fn record(value: &[u8]) {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
     let lateness_ms = Parameters::default().lateness_ms;
     let at = record.received_at;
-    kernel.report(&record, at, &mut facts);
-    kernel.report(&record, at + 1, &mut facts);
-    kernel.report(&Record { seq: record.seq + 1, ..record.clone() }, at + 2, &mut facts);
+    kernel.fold(&record, at, &mut facts);
+    kernel.fold(&record, at + 1, &mut facts);
+    kernel.fold(&Record { seq: record.seq + 1, ..record.clone() }, at + 2, &mut facts);
     kernel.tick(at + lateness_ms, &mut facts);
-    assert!(kernel.report(&record, at + 2 * lateness_ms, &mut facts) || record.event_time > at - lateness_ms);
+    let disposition = kernel.fold(&record, at + 2 * lateness_ms, &mut facts);
+    assert!(disposition == Some(Disposition::Late) || record.event_time > at - lateness_ms);
     kernel.begin_save(Vec::new());
     let restored = Kernel::restore(&kernel.save_some(usize::MAX).parts.concat()).unwrap();
     assert_eq!((restored.sessions(), restored.ledger()), (kernel.sessions(), kernel.ledger()));

@@ -2,7 +2,7 @@
 //! share what the acceptor holds in `Arc`s.
 
 use super::connection::serve;
-use super::meter::Meters;
+use super::meters::Meters;
 use super::peer::{Peer, Trust};
 use super::slots::Slots;
 use super::tls::Certificates;

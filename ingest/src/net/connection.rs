@@ -2,7 +2,7 @@
 //! Its times are kept by [`Watch`], so that nothing here sets a timer.
 
 use super::accept::{Acceptor, Transport};
-use super::meter::Protocol;
+use super::meters::Protocol;
 use super::peek_stream::PeekStream;
 use super::peer::Peer;
 use super::proxy::{self, Source};

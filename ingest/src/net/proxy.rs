@@ -88,7 +88,6 @@ fn source(header: &[u8]) -> Result<Source, HeaderError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The header alone, cut anywhere and followed by more, gives the same; cut, it is not complete yet.

@@ -102,7 +102,6 @@ pub(crate) fn household(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn claim(slots: &Arc<Slots>, address: &str) -> Option<Claim> {

@@ -1,7 +1,7 @@
 //! TLS: the certificate chain and key from PEM files, and their replacement while connections come and go. Clients are
 //! not asked for certificates.
 
-use super::meter;
+use super::meters;
 use crate::clock;
 use crate::limits::MAX_TLS_SESSIONS;
 use arc_swap::ArcSwap;
@@ -89,7 +89,7 @@ impl Certificates {
     }
 
     fn replace(&self, pair: Result<CertifiedKey, TlsError>) {
-        meter::certificate_changed(pair.is_ok());
+        meters::certificate_changed(pair.is_ok());
         match pair {
             Ok(pair) => {
                 self.current.0.store(Arc::new(pair));
@@ -102,7 +102,7 @@ impl Certificates {
 
     fn tell_time_left(&self) {
         if let Some(expires_at_s) = expires_at_s(&self.current.0.load()) {
-            meter::certificate_left(expires_at_s - clock::now_ms() / 1000);
+            meters::certificate_left(expires_at_s - clock::now_ms() / 1000);
         }
     }
 }

@@ -1,5 +1,4 @@
 //! Which play tokens hold, and for how long.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::grant::Site;

@@ -1,7 +1,5 @@
 //! Viewers without any server: what they know, and what the crediting model makes of their reports.
 
-#![allow(clippy::unwrap_used)]
-
 use super::{Behaviour, Viewer};
 use crate::account::{Account, Labels, Rows};
 use crate::crowd::{Crowd, Keeping, Part, Sent};
@@ -10,6 +8,7 @@ use crate::profile::Profile;
 use crate::stored::Records;
 use crate::world::World;
 use bytes::BytesMut;
+use playback::credit::Disposition;
 use playback::model::{self, Logged, Parameters};
 use playback::record::Record;
 use playback::tables::{SHAPES, Tables, differences};
@@ -108,7 +107,7 @@ fn every_behaviour_is_judged_right_by_itself_and_fills_the_tables() {
 fn viewers_do_everything_that_the_ledger_tells_apart() {
     let (_, account) = watch(&Profile::default(), 6, 60, 1, Part::WHOLE);
     let known = tables(&account, &labels(&Profile::default())).ledger_totals();
-    for disposition in ["credited", "idle", "duplicate", "overrun", "gap", "late", "ad"] {
+    for disposition in Disposition::ALL.map(Disposition::as_str) {
         assert!(known.contains_key(&("default".to_owned(), disposition.to_owned())), "{disposition}: {known:?}");
     }
 }

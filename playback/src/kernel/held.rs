@@ -84,7 +84,6 @@ impl<'de> Deserialize<'de> for Held {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::random::Random;
 

@@ -1,12 +1,11 @@
 //! Impressions of one user: what is known of each showing of an ad, and which lines reached the user on which day.
 
 use super::list::{self, Key, List, SHORT};
+use super::user::UserFacts;
 use crate::credit::VIEWABLE_MS;
-use crate::facts::{Facts, ImpressionFact};
+use crate::facts::ImpressionFact;
 use crate::record::RecordAd;
-use crate::words::{WordCode, Words};
-
-use super::user::Owner;
+use crate::words::WordCode;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::hash_map::Entry;
@@ -55,7 +54,7 @@ impl Impressions {
     }
 
     /// Takes in one ad report of a user.
-    pub(super) fn report(&mut self, report: &AdReport<'_>, owner: Owner<'_>, words: &Words, facts: &mut Facts) {
+    pub(super) fn report(&mut self, report: &AdReport<'_>, facts: &mut UserFacts<'_>) {
         if self.day != day_of(report.clock) {
             self.forget(report.clock, report.lateness_ms);
             self.day = day_of(report.clock);
@@ -81,8 +80,8 @@ impl Impressions {
         now.last_at = now.last_at.max(report.clock).max(report.event_time);
         let mut put = |impression: &Impression, sign: i64| {
             let alone = !self.has_others(impression, known);
-            let fact = impression.fact(owner, words, sign, alone, facts);
-            facts.impressions.push(fact);
+            let fact = impression.fact(sign, alone, facts);
+            facts.facts.impressions.push(fact);
         };
         match &before {
             Some(before) if before.counts_like(&now) => {}
@@ -170,18 +169,11 @@ impl Impression {
             == (other.hour, other.measurable, other.viewable, other.quartile)
     }
 
-    fn fact(
-        &self,
-        owner: Owner<'_>,
-        words: &Words,
-        sign: i64,
-        only_one_of_its_day: bool,
-        facts: &mut Facts,
-    ) -> ImpressionFact {
+    fn fact(&self, sign: i64, only_one_of_its_day: bool, facts: &mut UserFacts<'_>) -> ImpressionFact {
         ImpressionFact {
-            site: facts.word(owner.site, words),
-            user_id: facts.texts.code(owner.user_id),
-            line_id: facts.word(self.line, words),
+            site: facts.site(),
+            user_id: facts.user_id(),
+            line_id: facts.word(self.line),
             hour: self.hour,
             impressions: sign,
             measurable: sign * i64::from(self.measurable),

@@ -4,7 +4,7 @@ use super::held::Held;
 use super::id::Id;
 use super::list::{Entry, Key};
 use super::sequence::{Gap, Sequence, Waiting};
-use super::user::Owner;
+use super::user::UserFacts;
 use crate::credit::{COMPLETE_PERCENT, Credit, Disposition, Playhead, Territory, VIEW_MS, judge_interval, judge_point};
 use crate::facts::{Facts, IntervalFact, PlayFact, SegmentFact, SessionFact, SessionKey};
 use crate::intervals::{Inserted, Intervals};
@@ -60,13 +60,6 @@ pub(super) struct Accepted {
     pub(super) released: Option<(Waiting, Playhead)>,
 }
 
-/// What a session puts out facts context.
-#[derive(Clone, Copy)]
-pub(super) struct FactContext<'a> {
-    pub(super) owner: Owner<'a>,
-    pub(super) words: &'a Words,
-}
-
 impl Entry for Session {
     fn feed(&self, key: &mut Key) {
         self.session_id.with_text(|text| key.text(text));
@@ -98,7 +91,7 @@ impl Session {
     }
 
     /// Gives it a key among those of `facts`; to be called before it puts out any.
-    fn enter(&mut self, owner: Owner<'_>, words: &Words, facts: &mut Facts) {
+    fn enter(&mut self, UserFacts { owner, words, facts }: &mut UserFacts<'_>) {
         self.fact_key = facts.session(self.fact_key, self.serial, |facts| SessionKey {
             site: facts.word(owner.site, words),
             user_id: facts.texts.code(owner.user_id),
@@ -153,8 +146,7 @@ impl Session {
         gap: Gap,
         until: i64,
         device: Option<WordCode>,
-        context: FactContext<'_>,
-        facts: &mut Facts,
+        facts: &mut UserFacts<'_>,
     ) -> Accepted {
         self.heartbeats += 1;
         let said_territory = Territory::parse(&record.territory);
@@ -187,7 +179,7 @@ impl Session {
             (None, None, Some(before)) => Some(judge_point(before, record.position_ms, record.event_time, territory)),
             (None, None, None) => None,
         };
-        self.report(1, record.event_time, judged.and_then(Result::ok), context, facts);
+        self.put_out(1, record.event_time, judged.and_then(Result::ok), facts);
         Accepted {
             disposition: judged.map(disposition_of),
             released: placed.released.map(|waiting| (waiting, playhead)),
@@ -199,31 +191,23 @@ impl Session {
         &mut self,
         waiting: Waiting,
         before: Option<Playhead>,
-        context: FactContext<'_>,
-        facts: &mut Facts,
+        facts: &mut UserFacts<'_>,
     ) -> Disposition {
         let judged = judge_point(before, waiting.position_ms, waiting.event_time, waiting.territory);
-        self.report(0, waiting.event_time, judged.ok(), context, facts);
+        self.put_out(0, waiting.event_time, judged.ok(), facts);
         disposition_of(judged)
     }
 
     /// Puts out the row of one report: `heartbeats` is 0 for a point that was counted before and is judged now.
-    fn report(
-        &mut self,
-        heartbeats: u8,
-        event_time: i64,
-        credit: Option<Credit>,
-        context: FactContext<'_>,
-        facts: &mut Facts,
-    ) {
-        self.enter(context.owner, context.words, facts);
+    fn put_out(&mut self, heartbeats: u8, event_time: i64, credit: Option<Credit>, facts: &mut UserFacts<'_>) {
+        self.enter(facts);
         let unique_before = self.unique_ms;
         if let Some(credit) = credit {
-            self.credit(credit, facts);
+            self.credit(credit, facts.facts);
         }
-        self.settle(facts);
-        let device = self.device.map(|(_, device)| facts.word(device, context.words));
-        facts.sessions.push(SessionFact {
+        self.settle(facts.facts);
+        let device = self.device.map(|(_, device)| facts.word(device));
+        facts.facts.sessions.push(SessionFact {
             session: self.fact_key,
             heartbeats,
             gross_ms: credit.map_or(0, |credit| credit.gross_ms()),

@@ -7,6 +7,7 @@ use super::list::{Entry, Key, List};
 use super::session::Session;
 use crate::facts::{Facts, ResumeFact};
 use crate::record::Record;
+use crate::texts::TextCode;
 use crate::words::{WordCode, Words};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,29 @@ const _: () = assert!(size_of::<User>() <= 320, "a user takes more memory");
 pub(super) struct Owner<'a> {
     pub(super) site: WordCode,
     pub(super) user_id: &'a str,
+}
+
+/// Where the facts of one user are put out.
+pub(super) struct UserFacts<'a> {
+    pub(super) owner: Owner<'a>,
+    /// What the user's state names by number.
+    pub(super) words: &'a Words,
+    pub(super) facts: &'a mut Facts,
+}
+
+impl UserFacts<'_> {
+    /// A word of the kernel as a text of the facts.
+    pub(super) fn word(&mut self, word: WordCode) -> TextCode {
+        self.facts.word(word, self.words)
+    }
+
+    pub(super) fn site(&mut self) -> TextCode {
+        self.word(self.owner.site)
+    }
+
+    pub(super) fn user_id(&mut self) -> TextCode {
+        self.facts.texts.code(self.owner.user_id)
+    }
 }
 
 /// Where the user would resume a title, and the stamp of the report that said so.

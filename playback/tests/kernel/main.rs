@@ -10,6 +10,7 @@ mod saves;
 mod waits;
 
 use folded::Folded;
+use playback::credit::Disposition;
 use playback::facts::Facts;
 use playback::kernel::{Kernel, Parameters};
 use playback::model::{self, Logged, RandomLog, random_log};
@@ -27,7 +28,7 @@ fn fold(log: &[Logged], stretch: usize) -> (Folded, Kernel) {
     let (mut kernel, mut folded, mut facts) = (Kernel::new(parameters), Folded::default(), Facts::default());
     for records in log.chunks(stretch) {
         for logged in records {
-            kernel.report(&logged.record, logged.logged_at, &mut facts);
+            kernel.fold(&logged.record, logged.logged_at, &mut facts);
         }
         folded.add(&facts);
         facts.clear();
@@ -63,8 +64,7 @@ fn facts_of_random_logs_add_up_to_the_models_tables() {
         let found = differences(&expected, &folded.tables());
         assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
         let ledger = kernel.ledger();
-        let disposed =
-            ledger.credited + ledger.idle + ledger.duplicate + ledger.overrun + ledger.gap + ledger.late + ledger.ad;
+        let disposed: u64 = ledger.dispositions.iter().sum();
         assert_eq!((disposed, ledger.waiting, ledger.ticks), (log.len() as u64, 0, 1), "seed {seed}");
     }
 }
@@ -77,13 +77,13 @@ fn a_kernel_restored_from_its_bytes_goes_on_as_if_nothing_had_been() {
         let (mut kernel, mut straight, mut resumed) =
             (Kernel::new(Parameters::default()), Facts::default(), Facts::default());
         for logged in &log[..cut] {
-            kernel.report(&logged.record, logged.logged_at, &mut straight);
+            kernel.fold(&logged.record, logged.logged_at, &mut straight);
         }
         straight.clear();
         let mut restored = Kernel::restore(&save(&mut kernel)).unwrap();
         for logged in &log[cut..] {
-            kernel.report(&logged.record, logged.logged_at, &mut straight);
-            restored.report(&logged.record, logged.logged_at, &mut resumed);
+            kernel.fold(&logged.record, logged.logged_at, &mut straight);
+            restored.fold(&logged.record, logged.logged_at, &mut resumed);
         }
         assert_eq!(straight, resumed, "seed {seed}");
         assert_eq!(kernel.ledger(), restored.ledger(), "seed {seed}");
@@ -110,12 +110,12 @@ fn report(seq: u32, at: i64, interval: bool) -> Record {
 #[test]
 fn a_session_that_was_silent_for_longer_than_the_lateness_bound_begins_anew() {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
-    kernel.report(&report(1, 5, true), START, &mut facts);
+    kernel.fold(&report(1, 5, true), START, &mut facts);
     let silent_until = START + 5_000 + DAY_MS + 1;
     let again = Record { event_time: silent_until, ..report(1, 5, true) };
-    kernel.report(&again, silent_until, &mut facts);
+    kernel.fold(&again, silent_until, &mut facts);
     let unique: u32 = facts.sessions.iter().map(|fact| fact.unique_ms).sum();
-    assert_eq!((kernel.ledger().credited, unique), (2, 10_000));
+    assert_eq!((kernel.ledger().count(Disposition::Credited), unique), (2, 10_000));
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn a_session_that_begins_anew_within_an_epoch_has_the_key_that_it_had() {
     let [first, second] = ["first", "second"].map(|id| Record { session_id: id.into(), ..report(1, 5, true) });
     let again = Record { event_time: silent_until, ..second.clone() };
     for (record, logged_at) in [(first, START), (second, START), (again, silent_until)] {
-        kernel.report(&record, logged_at, &mut facts);
+        kernel.fold(&record, logged_at, &mut facts);
     }
-    assert_eq!((kernel.ledger().credited, facts.keys.len()), (3, 2));
+    assert_eq!((kernel.ledger().count(Disposition::Credited), facts.keys.len()), (3, 2));
 }
 
 /// The dispositions of reports that come at these hours, each by a device that says that it is new.
@@ -135,7 +135,7 @@ fn dispositions(reports: &[(i64, Record)]) -> Vec<&'static str> {
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
     for (hour, record) in reports {
         let now = START + hour * 3_600_000;
-        kernel.report(&Record { event_time: now, ..record.clone() }, now, &mut facts);
+        kernel.fold(&Record { event_time: now, ..record.clone() }, now, &mut facts);
     }
     facts.dispositions.iter().map(|fact| fact.disposition.as_str()).collect()
 }
@@ -163,7 +163,7 @@ fn a_session_that_sends_nothing_but_reports_late_by_the_bound_is_silent() {
     for hours in [0, 20, 40] {
         // The copy at 20 h is of a device that sends what it kept for a day and longer.
         let event_time = if hours == 20 { START - DAY_MS } else { START + hours * 3_600_000 };
-        kernel.report(&Record { event_time, ..first.clone() }, START + hours * 3_600_000, &mut facts);
+        kernel.fold(&Record { event_time, ..first.clone() }, START + hours * 3_600_000, &mut facts);
     }
     let told: Vec<_> = facts.dispositions.iter().map(|fact| fact.disposition.as_str()).collect();
     assert_eq!(told, ["credited", "late", "credited"]);
@@ -271,8 +271,8 @@ fn facts_do_not_depend_on_when_the_kernel_forgets_or_is_restored() {
         let (mut kernel, mut straight) = (Kernel::new(Parameters::default()), Facts::default());
         let (mut other, mut resumed) = (Kernel::new(Parameters::default()), Facts::default());
         for (number, logged) in log.iter().enumerate() {
-            kernel.report(&logged.record, logged.logged_at, &mut straight);
-            other.report(&logged.record, logged.logged_at, &mut resumed);
+            kernel.fold(&logged.record, logged.logged_at, &mut straight);
+            other.fold(&logged.record, logged.logged_at, &mut resumed);
             if number % 11 != 0 {
                 continue;
             }
@@ -298,7 +298,7 @@ fn report_of(session_id: &str, seq: u32, at: i64) -> Record {
 fn resumed_at(kernel: &mut Kernel, reports: &[Record]) -> u32 {
     let mut facts = Facts::default();
     for record in reports {
-        kernel.report(record, record.received_at, &mut facts);
+        kernel.fold(record, record.received_at, &mut facts);
     }
     facts.resumes.last().unwrap().position_ms
 }

@@ -17,7 +17,7 @@ fn another_form_of_the_state_or_other_facts_are_another_version() {
     assert!(log.len() > 50, "{} reports", log.len());
     let (mut kernel, mut facts) = (Kernel::new(Parameters::default()), Facts::default());
     for logged in &log {
-        kernel.report(&logged.record, logged.logged_at, &mut facts);
+        kernel.fold(&logged.record, logged.logged_at, &mut facts);
     }
     let state = save(&mut kernel);
     let Facts { dispositions, keys, sessions, segments, plays, intervals, resumes, impressions, .. } = &facts;

@@ -41,7 +41,7 @@ fn fold(kernel: &mut Kernel, log: &[Logged]) -> Vec<Facts> {
     let stretches = log.chunks(STRETCH).map(|records| {
         let mut facts = Facts::default();
         for logged in records {
-            kernel.report(&logged.record, logged.logged_at, &mut facts);
+            kernel.fold(&logged.record, logged.logged_at, &mut facts);
         }
         facts
     });
@@ -63,7 +63,7 @@ fn what_is_saved_while_records_are_folded_is_the_state_at_the_beginning() {
             let users_at_once = random.below(4) as usize;
             let mut facts = Facts::default();
             for logged in records {
-                kernel.report(&logged.record, logged.logged_at, &mut facts);
+                kernel.fold(&logged.record, logged.logged_at, &mut facts);
                 let Some((first, mut state)) = begun.take() else { continue };
                 let saved = kernel.save_some(users_at_once);
                 state.extend(saved.parts.concat());
@@ -92,7 +92,7 @@ fn what_nobody_names_any_more_is_forgotten_and_words_that_come_take_its_place() 
             let mut record = report(1, 5, true);
             record.event_time += day * 2 * DAY_MS;
             (record.user_id, record.video_id) = (format!("{number}"), format!("{day} {number}"));
-            kernel.report(&record, record.event_time, &mut facts);
+            kernel.fold(&record, record.event_time, &mut facts);
         }
         facts.clear();
         save(&mut kernel); // forgets the users of the day before, and asks who names their titles

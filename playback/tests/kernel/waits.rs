@@ -24,7 +24,7 @@ fn check(script: &str, expected: Expect) {
             kernel.tick(logged_at, &mut facts);
         } else {
             let seq: u32 = what[1..].parse().unwrap();
-            kernel.report(&report(seq, i64::from(seq) * 5, what.starts_with('i')), logged_at, &mut facts);
+            kernel.fold(&report(seq, i64::from(seq) * 5, what.starts_with('i')), logged_at, &mut facts);
         }
         let dispositions: Vec<_> = facts.dispositions.iter().map(|fact| fact.disposition.as_str()).collect();
         let credits: Vec<_> =
@@ -108,7 +108,7 @@ fn a_point_waits_for_fifteen_later_reports_and_is_judged_at_the_sixteenth() {
     let mut judged_at = None;
     for (index, step) in script.split_whitespace().enumerate() {
         let seq: u32 = step.split_once(":p").unwrap().1.parse().unwrap();
-        kernel.report(&report(seq, i64::from(seq) * 5, false), START, &mut Facts::default());
+        kernel.fold(&report(seq, i64::from(seq) * 5, false), START, &mut Facts::default());
         if kernel.ledger().waiting == 0 && index > 0 {
             judged_at.get_or_insert(seq);
         }
@@ -159,7 +159,7 @@ fn points_that_are_left_to_later_records_are_judged_as_if_they_had_not_been() {
                         kernel.tick(logged.logged_at, &mut facts);
                     }
                 }
-                kernel.report(&logged.record, logged.logged_at, &mut facts);
+                kernel.fold(&logged.record, logged.logged_at, &mut facts);
                 seen_left += u32::from(is_left(&kernel));
                 if number >= jump {
                     folded.add(&facts);
@@ -185,11 +185,11 @@ fn a_point_that_waits_is_judged_although_the_texts_around_it_were_forgotten() {
     let mut facts = Facts::default();
     for number in 0..10 {
         let of_another = Record { site: format!("site {number}"), video_id: format!("{number}"), ..report(1, 5, true) };
-        kernel.report(&of_another, START, &mut facts);
+        kernel.fold(&of_another, START, &mut facts);
     }
     let mut point = report(2, 10, false);
     point.event_time += 2 * DAY_MS;
-    kernel.report(&point, START + 2 * DAY_MS, &mut facts);
+    kernel.fold(&point, START + 2 * DAY_MS, &mut facts);
     facts.clear();
     save(&mut kernel);
     assert_eq!((kernel.sessions(), kernel.ledger().waiting), (1, 1));

@@ -6,7 +6,7 @@
 
 use super::state::Bounds;
 use crate::record::{Record, TopicSpec};
-use crate::{LogError, Outgoing, caps};
+use crate::{LogError, Outgoing, limits};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use std::path::Path;
 
@@ -26,8 +26,8 @@ pub(super) struct Group<'a> {
 impl Storage {
     pub(super) fn open(dir: &Path) -> Result<Storage, LogError> {
         let opened = Database::builder(dir)
-            .cache_size(caps::EMBEDDED_CACHE_BYTES)
-            .max_journaling_size(caps::EMBEDDED_JOURNAL_BYTES)
+            .cache_size(limits::EMBEDDED_CACHE_BYTES)
+            .max_journaling_size(limits::EMBEDDED_JOURNAL_BYTES)
             .open();
         let database = opened.map_err(|error| match error {
             fjall::Error::Locked => LogError::InUse { dir: dir.display().to_string() },

@@ -4,7 +4,7 @@
 use super::state::{Bounds, Shared, Topic};
 use crate::delivery::Acknowledgement;
 use crate::record::TopicSpec;
-use crate::{LogError, Outgoing, caps};
+use crate::{LogError, Outgoing, limits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -44,7 +44,7 @@ pub(super) fn run(shared: &Shared, commands: &Receiver<Command>) {
         }
         match commands.recv_timeout(next_removal.saturating_duration_since(now)) {
             Ok(first) => {
-                let rest = commands.try_iter().take(caps::EMBEDDED_GROUP - 1);
+                let rest = commands.try_iter().take(limits::EMBEDDED_GROUP - 1);
                 carry_out(shared, std::iter::once(first).chain(rest).collect());
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -142,9 +142,9 @@ fn remove_old(shared: &Shared, open_for: Duration) -> Duration {
             .map(|topic| (topic.spec.name.clone(), topic.id, topic.spec.retention_ms, topic.partitions.clone()))
             .collect()
     });
-    let mut next = caps::EMBEDDED_RETENTION_EVERY;
+    let mut next = limits::EMBEDDED_RETENTION_EVERY;
     for (name, id, retention_ms, partitions) in bounded {
-        let held_for = Duration::from_millis(retention_ms.unsigned_abs()).min(caps::EMBEDDED_RETENTION_HOLD);
+        let held_for = Duration::from_millis(retention_ms.unsigned_abs()).min(limits::EMBEDDED_RETENTION_HOLD);
         if open_for < held_for {
             next = next.min(held_for - open_for);
             continue;
@@ -153,7 +153,7 @@ fn remove_old(shared: &Shared, open_for: Duration) -> Duration {
             match remove_partition(shared, id, partition, bounds, bounds.timestamp_ms.saturating_sub(retention_ms)) {
                 Ok(0) => {}
                 Ok(removed) => {
-                    if removed == caps::EMBEDDED_REMOVALS {
+                    if removed == limits::EMBEDDED_REMOVALS {
                         next = Duration::ZERO;
                     }
                     tracing::debug!(topic = name, partition, removed, "removed records past their retention");
@@ -176,7 +176,7 @@ fn remove_partition(
     let mut removed = 0;
     let mut group = shared.storage.group();
     shared.storage.read(topic, partition, bounds.start, bounds.end, &mut |record| {
-        let old = record.timestamp_ms < before_ms && removed < caps::EMBEDDED_REMOVALS;
+        let old = record.timestamp_ms < before_ms && removed < limits::EMBEDDED_REMOVALS;
         if old {
             group.remove_record(topic, partition, record.offset);
             removed += 1;
@@ -201,11 +201,10 @@ fn append_clock_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use super::super::state::Bounds;
     use super::super::{Embedded, Storage};
-    use super::{Shared, append_clock_ms, caps, remove_old};
+    use super::{Shared, append_clock_ms, limits, remove_old};
     use crate::{Outgoing, Record, TopicSpec};
     use bytes::Bytes;
     use std::time::Duration;
@@ -236,7 +235,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paused = append_clock_ms() - 8 * DAY_MS;
         let shared = appended(dir.path(), &[paused - 30_000, paused]);
-        remove_old(&shared, caps::EMBEDDED_RETENTION_HOLD);
+        remove_old(&shared, limits::EMBEDDED_RETENTION_HOLD);
         assert_eq!(start(&shared), 0);
     }
 
@@ -246,8 +245,8 @@ mod tests {
         let now = append_clock_ms();
         let shared = appended(dir.path(), &[now - 9 * DAY_MS, now - 8 * DAY_MS, now - 6 * DAY_MS, now]);
         let next = remove_old(&shared, Duration::ZERO);
-        assert_eq!((start(&shared), next), (0, caps::EMBEDDED_RETENTION_EVERY));
-        remove_old(&shared, caps::EMBEDDED_RETENTION_HOLD);
+        assert_eq!((start(&shared), next), (0, limits::EMBEDDED_RETENTION_EVERY));
+        remove_old(&shared, limits::EMBEDDED_RETENTION_HOLD);
         assert_eq!(start(&shared), 2);
     }
 

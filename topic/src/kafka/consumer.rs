@@ -8,7 +8,7 @@ use super::context::Events;
 use super::queues::{Fault, Queues};
 use super::{KafkaSettings, not_made, number_of};
 use crate::record::{Assignment, AssignmentError, Start};
-use crate::{LogError, Record, caps};
+use crate::{LogError, Record, limits};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -50,7 +50,7 @@ impl KafkaConsumer {
         let consumer: BaseConsumer<Changes> =
             config(settings, group).create_with_context(Changes::default()).map_err(failed)?;
         // SAFETY: `Drop` below drops the queues before the consumer.
-        let queues = unsafe { Queues::new(consumer.client().native_ptr(), caps::CONSUME_BATCH) };
+        let queues = unsafe { Queues::new(consumer.client().native_ptr(), limits::CONSUME_BATCH) };
         consumer.subscribe(&[topic]).map_err(failed)?;
         Ok(KafkaConsumer { topic: topic.to_owned(), assignment, queues: Some(queues), consumer })
     }
@@ -69,7 +69,7 @@ impl KafkaConsumer {
             }
             // Short turns, because the group's events come on another queue than the records.
             let left = deadline.saturating_duration_since(Instant::now());
-            let wait = if given > 0 { Duration::ZERO } else { left.min(caps::CONSUMER_TURN) };
+            let wait = if given > 0 { Duration::ZERO } else { left.min(limits::CONSUMER_TURN) };
             let (taken, faults) = self.queues().take(wait, max_records - given, take);
             given += taken;
             if taken > 0 {
@@ -91,7 +91,7 @@ impl KafkaConsumer {
             return Err(LogError::NoPartition { topic: self.topic.clone(), partition });
         }
         self.consumer
-            .seek(&self.topic, number_of(partition), place_of(to), caps::ADMIN_TIMEOUT)
+            .seek(&self.topic, number_of(partition), place_of(to), limits::ADMIN_TIMEOUT)
             .map_err(|error| LogError::kafka("seeking", error))
     }
 
@@ -241,15 +241,15 @@ fn config(settings: &KafkaSettings, group: &str) -> rdkafka::ClientConfig {
         ("fetch.queue.backoff.ms", "5".to_owned()), // the default stops a full consumer for a second
         ("fetch.wait.max.ms", "50".to_owned()),
         ("fetch.min.bytes", "65536".to_owned()), // or whatever there is after the wait: small answers cost both sides more
-        ("max.partition.fetch.bytes", caps::FETCH_PARTITION_BYTES.to_string()),
-        ("queued.max.messages.kbytes", caps::CONSUMER_QUEUE_KBYTES.to_string()),
-        ("max.poll.interval.ms", caps::MAX_POLL_INTERVAL.as_millis().to_string()),
+        ("max.partition.fetch.bytes", limits::FETCH_PARTITION_BYTES.to_string()),
+        ("queued.max.messages.kbytes", limits::CONSUMER_QUEUE_KBYTES.to_string()),
+        ("max.poll.interval.ms", limits::MAX_POLL_INTERVAL.as_millis().to_string()),
         ("session.timeout.ms", "15000".to_owned()),
     ];
     let needed = [
         ("group.id", group.to_owned()),
         ("enable.auto.commit", "true".to_owned()), // of what `store_offset` noted
-        ("auto.commit.interval.ms", caps::COMMIT_INTERVAL.as_millis().to_string()),
+        ("auto.commit.interval.ms", limits::COMMIT_INTERVAL.as_millis().to_string()),
         ("enable.auto.offset.store", "false".to_owned()),
         ("auto.offset.reset", "error".to_owned()),
         ("check.crcs", "true".to_owned()),

@@ -6,7 +6,7 @@
 use super::context::Events;
 use super::{KafkaSettings, not_made, number_of};
 use crate::delivery::Acknowledgement;
-use crate::{Delivery, LogError, Outgoing, caps};
+use crate::{Delivery, LogError, Outgoing, limits};
 use rdkafka::ClientContext;
 use rdkafka::bindings::{
     RD_KAFKA_MSG_F_COPY, rd_kafka_message_t, rd_kafka_produce_batch, rd_kafka_resp_err_t, rd_kafka_topic_destroy,
@@ -40,18 +40,18 @@ impl KafkaProducer {
     pub(super) fn new(settings: &KafkaSettings, linger: Duration) -> Result<KafkaProducer, LogError> {
         let tuned = [
             ("compression.type", "lz4".to_owned()), // small zstd batches are ruinous
-            ("batch.size", caps::PRODUCE_BATCH_BYTES.to_string()),
-            ("batch.num.messages", caps::PRODUCE_BATCH_MESSAGES.to_string()),
-            ("queue.buffering.max.messages", caps::PRODUCER_QUEUE_MESSAGES.to_string()),
-            ("queue.buffering.max.kbytes", caps::PRODUCER_QUEUE_KBYTES.to_string()),
-            ("message.timeout.ms", caps::DELIVERY_TIMEOUT.as_millis().to_string()),
+            ("batch.size", limits::PRODUCE_BATCH_BYTES.to_string()),
+            ("batch.num.messages", limits::PRODUCE_BATCH_MESSAGES.to_string()),
+            ("queue.buffering.max.messages", limits::PRODUCER_QUEUE_MESSAGES.to_string()),
+            ("queue.buffering.max.kbytes", limits::PRODUCER_QUEUE_KBYTES.to_string()),
+            ("message.timeout.ms", limits::DELIVERY_TIMEOUT.as_millis().to_string()),
             ("linger.ms", linger.as_millis().to_string()),
         ];
         let needed = [
             ("enable.idempotence", "true".to_owned()),
             ("acks", "all".to_owned()),
             // The topic's own limit decides.
-            ("message.max.bytes", caps::MESSAGE_BYTES.to_string()),
+            ("message.max.bytes", limits::MESSAGE_BYTES.to_string()),
         ];
         let producer = settings.config(&tuned, &needed).create_with_context(Reports(Events::default()));
         let producer = producer.map_err(|error| not_made("making a producer", error))?;
@@ -122,7 +122,7 @@ impl NativeTopic {
     fn produce(&self, name: &str, records: &[&Outgoing], all: &Arc<Acknowledgement>) {
         let mut messages: Vec<rd_kafka_message_t> = records.iter().map(|record| message(record, all)).collect();
         let partition = number_of(records[0].partition);
-        let deadline = Instant::now() + caps::DELIVERY_TIMEOUT;
+        let deadline = Instant::now() + limits::DELIVERY_TIMEOUT;
         let mut left = &mut messages[..];
         loop {
             let count = i32::try_from(left.len()).expect("an append has far fewer records than an i32 counts");
@@ -149,7 +149,7 @@ impl NativeTopic {
                 return;
             }
             left = refused;
-            std::thread::sleep(caps::QUEUE_FULL_WAIT);
+            std::thread::sleep(limits::QUEUE_FULL_WAIT);
         }
     }
 }
@@ -209,7 +209,6 @@ impl ClientContext for Reports {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use rdkafka::bindings::rd_kafka_test_fatal_error;
 

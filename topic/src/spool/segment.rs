@@ -6,7 +6,7 @@
 //! acknowledged.
 
 use super::{Depth, SpoolPlace, Spooled};
-use crate::caps;
+use crate::limits;
 use bytes::{Buf, BufMut, Bytes};
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -190,7 +190,7 @@ fn frame(file: &mut impl Read) -> io::Result<Option<Bytes>> {
     let Ok(expected) = checksum_bytes.try_into().map(u32::from_le_bytes) else { return Ok(None) };
     let payload_len = u32::from_le_bytes(*len);
     // A file's reserved but never written blocks read as zeros.
-    if payload_len == 0 || payload_len > caps::SPOOL_APPEND_BYTES {
+    if payload_len == 0 || payload_len > limits::SPOOL_APPEND_BYTES {
         return Ok(None);
     }
     let mut payload = Vec::new();

@@ -3,8 +3,8 @@
 
 use super::segment::{Segment, encode, file_name};
 use super::{Shared, Spooled};
-use crate::caps;
 use crate::delivery::Acknowledgement;
+use crate::limits;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -82,7 +82,7 @@ impl Writer<'_> {
     fn segment(&mut self) -> io::Result<u64> {
         let mut segments = self.shared.segments();
         let end = segments.newest().map(|newest| (newest.number, newest.len));
-        let fits = |len: u64| len + self.frames.len() as u64 <= caps::SPOOL_SEGMENT_BYTES;
+        let fits = |len: u64| len + self.frames.len() as u64 <= limits::SPOOL_SEGMENT_BYTES;
         let at = match (&self.current, end) {
             (Some((current, _)), Some((number, len))) if *current == number && fits(len) => len,
             _ => {
@@ -105,8 +105,8 @@ impl Writer<'_> {
 fn group(first: Append, waiting: &Receiver<Append>) -> Vec<Append> {
     let mut bytes = first.bytes;
     let mut group = vec![first];
-    while bytes < caps::SPOOL_SEGMENT_BYTES
-        && group.len() < caps::SPOOL_GROUP
+    while bytes < limits::SPOOL_SEGMENT_BYTES
+        && group.len() < limits::SPOOL_GROUP
         && let Ok(next) = waiting.try_recv()
     {
         bytes += next.bytes;

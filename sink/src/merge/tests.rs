@@ -1,10 +1,9 @@
 //! Merging, against a model that applies each epoch alone.
-#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use sql::spelt::{self, Column, Table};
 
-use super::{BTreeMap, Kind, MergeError, Merged, Ordered, Role, TextCode, Work};
+use super::{BTreeMap, Kind, MergeError, Merged, OrderedRows, Role, TextCode, Work};
 
 /// One row of a made-up table: key, sum, min, max, or, replacement.
 type Row = (u8, i64, i64, i64, bool, Option<u8>);
@@ -44,7 +43,7 @@ fn apply(stored: &mut BTreeMap<u8, Row>, row: Row) {
 
 /// The rows of a merged table, as they would be written.
 fn rows(merged: Merged) -> Vec<Row> {
-    let Ordered { texts, tables, .. } = merged.ordered();
+    let OrderedRows { texts, tables, .. } = merged.ordered();
     let Some((table, work)) = tables.first() else { return Vec::new() };
     let integer = |column: usize, row: u32| table.columns[column].values[row as usize];
     let last = |code: i64| texts.get(TextCode(code as u32)).parse().unwrap();

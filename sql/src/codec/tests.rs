@@ -1,10 +1,9 @@
 //! The codec takes what it has made, and refuses everything that would break the sink.
-#![allow(clippy::unwrap_used)]
 
 use expect_test::expect;
 use prost::Message;
 
-use super::{CodecError, Encoder, caps, decode};
+use super::{CodecError, Encoder, decode, limits};
 use crate::partial::{Kind, Ledger, Role};
 use crate::spelt::{Column, Partial, Table};
 
@@ -86,11 +85,11 @@ fn what_the_topic_would_not_take_is_not_encoded() {
         state.cast_signed()
     };
     let mut large = partial();
-    large.tables[0].rows = (caps::MESSAGE_BYTES / 8) + 1;
+    large.tables[0].rows = (limits::MESSAGE_BYTES / 8) + 1;
     let numbers = (0..large.tables[0].rows).map(|_| by_chance()).collect();
     large.tables[0].columns = vec![Column::integers("number", Role::Key, Kind::Integer, numbers)];
     let refused = Encoder::new().encode(&large.pack()).unwrap_err();
-    assert!(matches!(refused, CodecError::TooLong { bytes } if bytes > caps::MESSAGE_BYTES as usize), "{refused}");
+    assert!(matches!(refused, CodecError::TooLong { bytes } if bytes > limits::MESSAGE_BYTES as usize), "{refused}");
 }
 
 #[test]
@@ -128,7 +127,7 @@ fn bytes_that_are_no_partial_are_refused() {
     for cut in 0..whole.len() {
         assert!(decode(&whole[..cut]).is_err(), "the first {cut} bytes were taken");
     }
-    let bomb = zstd::bulk::compress(&vec![0; caps::DECOMPRESSED_BYTES as usize + 1], 1).unwrap();
+    let bomb = zstd::bulk::compress(&vec![0; limits::DECOMPRESSED_BYTES as usize + 1], 1).unwrap();
     assert!(matches!(decode(&bomb), Err(CodecError::TooLarge)));
     let plain = zstd::stream::decode_all(&whole[..]).unwrap();
     let of_unknown_size = zstd::stream::encode_all(&plain[..], 1).unwrap();

@@ -5,7 +5,7 @@ mod accept;
 mod connection;
 mod forwarded;
 mod listeners;
-mod meter;
+mod meters;
 mod peek_stream;
 mod peer;
 mod proxy;
@@ -17,7 +17,7 @@ pub(crate) use accept::{Acceptor, Transport};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use connection::serve;
 pub(crate) use listeners::listeners;
-pub(crate) use meter::describe;
+pub(crate) use meters::describe;
 pub(crate) use peer::{Peer, Trust};
 pub(crate) use slots::{Slots, household};
 pub(crate) use tls::Certificates;

@@ -1,5 +1,4 @@
 //! Acceptors on real sockets. Each test has a worker of its own that answers every request with who sent it and how much.
-#![allow(clippy::unwrap_used)]
 
 mod http;
 mod http2;

@@ -9,7 +9,7 @@ pub(crate) use consumer::KafkaConsumer;
 pub(crate) use producer::KafkaProducer;
 
 use crate::record::{Assignment, TopicDescription, TopicSpec};
-use crate::{LogError, caps};
+use crate::{LogError, limits};
 use context::Events;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -46,7 +46,7 @@ impl Kafka {
         let settings = topic_settings(spec);
         let topic = NewTopic::new(
             &spec.name,
-            i32::try_from(spec.partitions).expect("checked against caps::PARTITIONS"),
+            i32::try_from(spec.partitions).expect("checked against limits::PARTITIONS"),
             TopicReplication::Fixed(i32::from(spec.replication)),
         );
         let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
@@ -110,7 +110,7 @@ impl Kafka {
             // The whole cluster, because asking for one topic would make it where brokers create topics by themselves.
             let metadata = admin
                 .inner()
-                .fetch_metadata(None, caps::ADMIN_TIMEOUT)
+                .fetch_metadata(None, limits::ADMIN_TIMEOUT)
                 .map_err(|error| LogError::kafka("asking for topics", error))?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
             match found {
@@ -126,11 +126,11 @@ impl Kafka {
 
     /// Waits until a topic just made is known to the broker that answers; gives its partitions.
     async fn await_topic(&self, topic: &str) -> Result<u32, LogError> {
-        let deadline = Instant::now() + caps::ADMIN_TIMEOUT;
+        let deadline = Instant::now() + limits::ADMIN_TIMEOUT;
         loop {
             match self.shape(topic).await {
                 Err(LogError::NoTopic { .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(caps::ADMIN_RETRY).await;
+                    tokio::time::sleep(limits::ADMIN_RETRY).await;
                 }
                 other => return other.map(|(partitions, _)| partitions),
             }
@@ -171,9 +171,9 @@ fn not_made(action: &'static str, error: KafkaError) -> LogError {
 
 /// Asks for the end of a partition, again while it is choosing its leader (as right after it was made).
 fn end_offset(admin: &AdminClient<Events>, topic: &str, partition: u32) -> Result<u64, LogError> {
-    let deadline = Instant::now() + caps::ADMIN_TIMEOUT;
+    let deadline = Instant::now() + limits::ADMIN_TIMEOUT;
     loop {
-        let error = match admin.inner().fetch_watermarks(topic, number_of(partition), caps::ADMIN_TIMEOUT) {
+        let error = match admin.inner().fetch_watermarks(topic, number_of(partition), limits::ADMIN_TIMEOUT) {
             Ok((_, end)) => return u64::try_from(end).map_err(|_| LogError::kafka("asking for end offsets", end)),
             Err(error) => error,
         };
@@ -184,7 +184,7 @@ fn end_offset(admin: &AdminClient<Events>, topic: &str, partition: u32) -> Resul
         if !leaderless || Instant::now() >= deadline {
             return Err(LogError::kafka("asking for end offsets", error));
         }
-        std::thread::sleep(caps::ADMIN_RETRY);
+        std::thread::sleep(limits::ADMIN_RETRY);
     }
 }
 
@@ -206,7 +206,7 @@ fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
 }
 
 fn options() -> AdminOptions {
-    let timeout = Some(Timeout::After(caps::ADMIN_TIMEOUT));
+    let timeout = Some(Timeout::After(limits::ADMIN_TIMEOUT));
     AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
 }
 

@@ -1,5 +1,4 @@
 //! Bodies as players send them, and what becomes of each event: a table per fixture.
-#![allow(clippy::unwrap_used)]
 
 use super::{Foreign, Format, Given};
 use crate::limits::MAX_REPORTS;
@@ -20,7 +19,7 @@ const RECEIVED_AT: i64 = BEGIN + 2 * 3_600_000;
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_str!(concat!("../../../tests/fixtures/", $name))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/", $name))
     };
 }
 
@@ -82,7 +81,7 @@ fn credited(reports: impl IntoIterator<Item = Foreign>) -> i64 {
         let Foreign::Report(text) = foreign else { continue };
         let Ok(heartbeat) = json::heartbeat(&text, RECEIVED_AT) else { continue };
         let (bytes, key_bytes) = record::written("site", &heartbeat);
-        kernel.report(&Record::decode(&bytes[key_bytes..]).unwrap(), RECEIVED_AT + index as i64, &mut facts);
+        kernel.fold(&Record::decode(&bytes[key_bytes..]).unwrap(), RECEIVED_AT + index as i64, &mut facts);
     }
     kernel.tick(RECEIVED_AT + 3_600_000, &mut facts);
     facts.sessions.iter().map(|session| i64::from(session.gross_ms)).sum()

@@ -12,7 +12,7 @@ mod writer;
 pub(crate) use consumer::EmbeddedConsumer;
 
 use crate::record::{Assignment, TopicDescription, TopicSpec};
-use crate::{Delivery, LogError, Outgoing, caps};
+use crate::{Delivery, LogError, Outgoing, limits};
 use state::Shared;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Embedded {
     pub(crate) fn open(dir: &Path) -> Result<Embedded, LogError> {
         let storage = Storage::open(dir)?;
         let shared = Arc::new(Shared::recover(storage)?);
-        let (commands, waiting) = sync_channel(caps::EMBEDDED_APPENDS);
+        let (commands, waiting) = sync_channel(limits::EMBEDDED_APPENDS);
         let writer = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn({

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Records of an epoch at the most. With the next two it is part of the definition of an epoch, and so of the fingerprint.
 pub(crate) const EPOCH_RECORDS: u64 = 32_768;
 
-/// An epoch whose facts name so many bytes of texts is full: its message must be one that the topic takes, [`sql::caps::MESSAGE_BYTES`].
+/// An epoch whose facts name so many bytes of texts is full: its message must be one that the topic takes, [`sql::limits::MESSAGE_BYTES`].
 pub(crate) const EPOCH_TEXT_BYTES: usize = 4 << 20;
 
 /// An epoch of so many rows of facts is full, for the same reason: a record may put out many rows, of points whose wait ended or of

@@ -7,23 +7,26 @@
 mod held;
 mod id;
 mod impressions;
+mod judge;
+mod ledger;
 mod list;
 mod sequence;
 mod session;
 mod user;
 mod users;
 
-use crate::credit::{Disposition, Playhead};
-use crate::facts::{DispositionFact, Facts};
+use crate::credit::Disposition;
+use crate::facts::Facts;
 use crate::record::Record;
 use crate::words::{WordCode, Words};
 use impressions::AdReport;
-use sequence::{Place, Waiting};
+use judge::Judge;
+pub use ledger::Ledger;
+use sequence::Place;
 use serde::{Deserialize, Serialize};
-use session::{FactContext, Session};
 use std::collections::VecDeque;
 use std::hint::black_box;
-use user::{Owner, User};
+use user::{Owner, User, UserFacts};
 use users::Users;
 
 /// Changes whenever the kernel would put out other facts for the same log, or keeps its state in another form.
@@ -34,9 +37,6 @@ pub const READ_AHEAD: usize = 32;
 
 /// Users to be [saved](Kernel::save_some) at a time: records wait for it about a millisecond.
 pub const SAVE_AT_ONCE: usize = 2_048;
-
-/// A point is judged at this many later reports of its session at the latest.
-const MAX_LATER_REPORTS: u32 = 16;
 
 /// With so many rows of facts the points whose wait is over are left to the next record or tick, so that what one of them puts out
 /// is bounded, however many wait and however far the clock jumps.
@@ -55,21 +55,6 @@ impl Default for Parameters {
     fn default() -> Parameters {
         Parameters { lateness_ms: 24 * 3_600_000, point_wait_ms: 60_000 }
     }
-}
-
-/// How the records of a partition ended; with the waiting points and the ticks they add up to the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the dispositions
-pub struct Ledger {
-    pub ticks: u64,
-    pub waiting: u64,
-    pub credited: u64,
-    pub idle: u64,
-    pub duplicate: u64,
-    pub overrun: u64,
-    pub gap: u64,
-    pub late: u64,
-    pub ad: u64,
 }
 
 /// State of one partition after some prefix of its log.
@@ -140,15 +125,14 @@ impl Kernel {
         self.ledger.ticks += 1;
     }
 
-    /// Folds one record. True: it is late, and belongs on the late topic.
-    pub fn report(&mut self, record: &Record, logged_at: i64, facts: &mut Facts) -> bool {
+    /// Folds one record, and says how it ended. None: it is a point that waits for its place.
+    pub fn fold(&mut self, record: &Record, logged_at: i64, facts: &mut Facts) -> Option<Disposition> {
         self.advance(logged_at, facts);
-        let site = self.words.code_again(&record.site);
-        let disposition = self.place(record, site, facts);
-        if let Some(disposition) = disposition {
-            self.ledger.settle(site, &self.words, record.received_at, disposition, facts);
-        }
-        disposition == Some(Disposition::Late)
+        let owner = Owner { site: self.words.code_again(&record.site), user_id: &record.user_id };
+        let disposition = self.place(record, owner, facts)?;
+        let facts = UserFacts { owner, words: &self.words, facts };
+        Judge { ledger: &mut self.ledger, facts }.settle(record.received_at, disposition);
+        Some(disposition)
     }
 
     /// Reads what folding these records will read, and changes nothing: the users' memory is waited for once for all of them
@@ -217,23 +201,23 @@ impl Kernel {
             let found = user.find(&deadline.session_id, || Some(video), |other| other == video);
             let Some(index) = found else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
-            let context = FactContext { owner, words: &self.words };
-            self.ledger.judge_due(&mut user.sessions[index], self.clock, context, facts);
+            let facts = UserFacts { owner, words: &self.words, facts };
+            Judge { ledger: &mut self.ledger, facts }.due(&mut user.sessions[index], self.clock);
         }
     }
 
     /// Puts a record in its session. None: it waits.
-    fn place(&mut self, record: &Record, site: WordCode, facts: &mut Facts) -> Option<Disposition> {
-        let oldest = self.clock - self.parameters.lateness_ms;
+    fn place(&mut self, record: &Record, owner: Owner<'_>, facts: &mut Facts) -> Option<Disposition> {
+        let Kernel { parameters, clock, ledger, users, deadlines, words, serials } = self;
+        let (clock, oldest) = (*clock, *clock - parameters.lateness_ms);
         if record.event_time < oldest {
             return Some(Disposition::Late);
         }
-        let user = self.users.open(site, &record.user_id, &mut self.words);
-        let index = user.open(record, &mut self.words, &mut self.serials);
+        let user = users.open(owner.site, owner.user_id, words);
+        let index = user.open(record, words, serials);
         let session = &mut user.sessions[index];
-        let owner = Owner { site, user_id: &record.user_id };
-        self.ledger.judge_due(session, self.clock, FactContext { owner, words: &self.words }, facts);
-        session.hear(self.clock, record.event_time, oldest);
+        Judge { ledger, facts: UserFacts { owner, words, facts } }.due(session, clock);
+        session.hear(clock, record.event_time, oldest);
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let gap = match session.sequence.place(record.seq) {
             Place::Taken => return Some(Disposition::Duplicate),
@@ -241,94 +225,32 @@ impl Kernel {
             Place::Free { gap, .. } => gap,
         };
         let says_device = !record.device.is_empty() && session.takes_device(record.seq);
-        let device = says_device.then(|| self.words.code(&record.device));
-        let line = record.ad.as_ref().map(|ad| self.words.code(&ad.line_id));
-        let context = FactContext { owner, words: &self.words };
-        let until = self.clock.saturating_add(self.parameters.point_wait_ms);
-        let accepted = session.accept(record, gap, until, device, context, facts);
-        match record.ad.as_ref().zip(line) {
+        let device = says_device.then(|| words.code(&record.device));
+        let ad = record.ad.as_ref().map(|ad| (ad, words.code(&ad.line_id)));
+        let until = clock.saturating_add(parameters.point_wait_ms);
+        let mut facts = UserFacts { owner, words, facts };
+        let accepted = session.accept(record, gap, until, device, &mut facts);
+        match ad {
             Some((ad, line)) => {
-                let report = AdReport {
-                    ad,
-                    line,
-                    event_time: record.event_time,
-                    clock: self.clock,
-                    lateness_ms: self.parameters.lateness_ms,
-                };
-                user.impressions.get_or_insert_default().report(&report, owner, &self.words, facts);
+                let lateness_ms = parameters.lateness_ms;
+                let report = AdReport { ad, line, event_time: record.event_time, clock, lateness_ms };
+                user.impressions.get_or_insert_default().report(&report, &mut facts);
             }
-            None => user.resume(record, index, oldest, facts),
+            None => user.resume(record, index, oldest, facts.facts),
         }
+        let session = &mut user.sessions[index];
         if accepted.disposition.is_none() {
-            self.ledger.waiting += 1;
-            let video = user.sessions[index].video;
-            let (user_id, session_id) = (record.user_id.as_str().into(), record.session_id.as_str().into());
-            self.deadlines.push_back(Deadline { clock: until, site, video, user_id, session_id });
+            ledger.waiting += 1;
+            deadlines.push_back(Deadline::new(until, owner, session.video, &record.session_id));
         }
-        self.ledger.release(&mut user.sessions[index], accepted.released, context, facts);
+        Judge { ledger, facts }.release(session, accepted.released);
         accepted.disposition
     }
 }
 
-impl Ledger {
-    /// Judges the points of a session whose wait is over, in the order in which they came.
-    fn judge_due(&mut self, session: &mut Session, clock: i64, context: FactContext<'_>, facts: &mut Facts) {
-        while let Some(seq) = session.sequence.due(clock) {
-            self.expire(session, seq, context, facts);
-        }
-    }
-
-    /// Judges the points of a session that need not wait any more now that a report of it came: the one right after that
-    /// report, and those that have seen too many later ones.
-    fn release(
-        &mut self,
-        session: &mut Session,
-        released: Option<(Waiting, Playhead)>,
-        context: FactContext<'_>,
-        facts: &mut Facts,
-    ) {
-        if let Some((waiting, before)) = released {
-            self.judge(session, waiting, Some(before), context, facts);
-        }
-        while let Some(seq) = session.sequence.overdue(session.heartbeats, MAX_LATER_REPORTS) {
-            self.expire(session, seq, context, facts);
-        }
-    }
-
-    /// Judges the point `seq`, whose wait is over.
-    fn expire(&mut self, session: &mut Session, seq: u32, context: FactContext<'_>, facts: &mut Facts) {
-        let (waiting, before) = session.sequence.expire(seq).expect("an overdue point waits");
-        self.judge(session, waiting, before, context, facts);
-    }
-
-    /// Judges a point that waited.
-    fn judge(
-        &mut self,
-        session: &mut Session,
-        waiting: Waiting,
-        before: Option<Playhead>,
-        context: FactContext<'_>,
-        facts: &mut Facts,
-    ) {
-        let disposition = session.judge(waiting, before, context, facts);
-        self.waiting -= 1;
-        self.settle(context.owner.site, context.words, waiting.received_at, disposition, facts);
-    }
-
-    /// Enters the disposition of one record.
-    fn settle(&mut self, site: WordCode, words: &Words, received_at: i64, disposition: Disposition, facts: &mut Facts) {
-        let count = match disposition {
-            Disposition::Credited => &mut self.credited,
-            Disposition::Idle => &mut self.idle,
-            Disposition::Duplicate => &mut self.duplicate,
-            Disposition::Overrun => &mut self.overrun,
-            Disposition::Gap => &mut self.gap,
-            Disposition::Late => &mut self.late,
-            Disposition::Ad => &mut self.ad,
-        };
-        *count += 1;
-        let site = facts.word(site, words);
-        facts.dispositions.push(DispositionFact { site, received_at, disposition });
+impl Deadline {
+    fn new(clock: i64, owner: Owner<'_>, video: WordCode, session_id: &str) -> Deadline {
+        Deadline { clock, site: owner.site, video, user_id: owner.user_id.into(), session_id: session_id.into() }
     }
 }
 
@@ -343,7 +265,7 @@ mod tests {
         let mut facts = Facts::default();
         for seq in [1, 0] {
             let point = Record { site: "old".into(), video_id: "v".into(), seq, from_ms: None, ..Record::default() };
-            kernel.report(&point, 0, &mut facts);
+            kernel.fold(&point, 0, &mut facts);
         }
         kernel.tick(20_000, &mut facts);
         facts.clear();

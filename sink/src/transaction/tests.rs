@@ -1,5 +1,4 @@
 //! The guard alone, without the chain in front of it: a batch is written exactly when `next_offset` is where it begins.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 use service::Readiness;
@@ -88,7 +87,7 @@ impl Bed {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_come_to_nothing_are_gone_however_many_statements_that_takes() {
     let bed = Bed::new().await;
-    let minutes = u32::try_from(2 * caps::STATEMENTS_UNDER_WAY * caps::ROWS_PER_STATEMENT + 1).unwrap();
+    let minutes = u32::try_from(2 * limits::STATEMENTS_UNDER_WAY * limits::ROWS_PER_STATEMENT + 1).unwrap();
     for (batch, expected) in [(counting(0, 1, minutes, 2), 2 * i64::from(minutes)), (counting(1, 2, minutes, -2), 0)] {
         let outcome = bed.write(&batch, PATIENCE).await.unwrap();
         assert_eq!(outcome, Some(Outcome::Committed));

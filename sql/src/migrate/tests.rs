@@ -1,5 +1,4 @@
 //! Migrations on a real PostgreSQL, and the choice of statements for YugabyteDB, which only its text can show here.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::database::connect;

@@ -7,7 +7,7 @@
 mod segment;
 mod writer;
 
-use crate::{Delivery, LogError, caps};
+use crate::{Delivery, LogError, limits};
 use bytes::Bytes;
 use segment::{Segment, Segments};
 use std::fs::{File, TryLockError};
@@ -89,7 +89,7 @@ struct Shared {
 
 impl Spool {
     /// Opens the spool in `dir`, with what is in it; refused while another process has it. It takes `capacity_bytes`; on disk
-    /// it may have one segment more, [`caps::SPOOL_SEGMENT_BYTES`] and the append that crossed it.
+    /// it may have one segment more, [`limits::SPOOL_SEGMENT_BYTES`] and the append that crossed it.
     pub fn open(dir: &Path, capacity_bytes: u64) -> Result<Spool, LogError> {
         let failed = |error| failure(&dir.display().to_string(), "opening", error);
         make_folder(dir).map_err(failed)?;
@@ -107,7 +107,7 @@ impl Spool {
             records: AtomicU64::new(depth.records),
             segments: Mutex::new(segments),
         });
-        let (appends, waiting) = sync_channel(caps::SPOOL_APPENDS);
+        let (appends, waiting) = sync_channel(limits::SPOOL_APPENDS);
         let writer = std::thread::Builder::new().name("spool-writer".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || Writer::new(&shared).run(&waiting)
@@ -122,8 +122,8 @@ impl Spool {
         let shared = &self.0.shared;
         let Some(first) = records.first() else { return Delivery::of(0).0 };
         let bytes = segment::frame_len(&records);
-        if bytes > u64::from(caps::SPOOL_APPEND_BYTES) {
-            let (topic, bytes, limit) = (first.topic.to_string(), bytes as usize, caps::SPOOL_APPEND_BYTES);
+        if bytes > u64::from(limits::SPOOL_APPEND_BYTES) {
+            let (topic, bytes, limit) = (first.topic.to_string(), bytes as usize, limits::SPOOL_APPEND_BYTES);
             return Delivery::failed(LogError::TooLarge { topic, bytes, limit });
         }
         if !shared.take_room(bytes) {
@@ -186,7 +186,7 @@ impl Spool {
 
     /// Whether there is no room for another batch of the size that a gateway appends.
     pub fn is_full(&self) -> bool {
-        self.depth().bytes + caps::SPOOL_RESERVE_BYTES > self.0.shared.capacity_bytes
+        self.depth().bytes + limits::SPOOL_RESERVE_BYTES > self.0.shared.capacity_bytes
     }
 }
 
@@ -201,7 +201,7 @@ impl Shared {
         let on_disk = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let waiting = self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
         // One that is larger than all that may wait must go alone.
-        on_disk <= self.capacity_bytes && (waiting <= caps::SPOOL_WAITING_BYTES || waiting == bytes)
+        on_disk <= self.capacity_bytes && (waiting <= limits::SPOOL_WAITING_BYTES || waiting == bytes)
     }
 
     /// Counts an append off that came to nothing.
@@ -247,15 +247,14 @@ impl Drop for Open {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn what_waits_for_the_disk_is_bounded_and_one_large_append_goes_alone() {
         let dir = tempfile::TempDir::new().unwrap();
-        let spool = Spool::open(dir.path(), 4 * caps::SPOOL_WAITING_BYTES).unwrap();
+        let spool = Spool::open(dir.path(), 4 * limits::SPOOL_WAITING_BYTES).unwrap();
         let shared = &spool.0.shared;
-        let most = caps::SPOOL_WAITING_BYTES;
+        let most = limits::SPOOL_WAITING_BYTES;
         assert!(shared.take_room(most - 1) && !shared.take_room(2));
         shared.give_back(2);
         assert!(shared.take_room(1));

@@ -1,5 +1,4 @@
 //! Epochs in every order, with repeats, holes and more waiting than there is room for.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 
@@ -58,7 +57,7 @@ fn read(topic: &[(u64, u64)]) -> Result<Vec<u64>, ChainError> {
     let (mut chain, mut taken, mut at) = (Chain::new(0, String::new(), 0), Vec::new(), 0);
     while let Some(&(from, to)) = topic.get(at) {
         taken.extend(chain.take(arrival(at as u64, from, to))?.iter().map(|ready| ready.partial.from));
-        assert!(chain.waiting() <= caps::WAITING_EPOCHS);
+        assert!(chain.waiting() <= limits::WAITING_EPOCHS);
         at = chain.read_again().map_or(at + 1, |offset| offset as usize);
         if chain.wants_end() {
             chain.note_end(topic.len() as u64);
@@ -74,7 +73,7 @@ fn read(topic: &[(u64, u64)]) -> Result<Vec<u64>, ChainError> {
 
 #[test]
 fn a_missing_epoch_is_found_however_many_come_before_it() {
-    let epochs = 3 * caps::WAITING_EPOCHS as u64;
+    let epochs = 3 * limits::WAITING_EPOCHS as u64;
     let mut topic: Vec<_> = (1..epochs).map(|epoch| (epoch, epoch + 1)).collect();
     topic.push((0, 1));
     assert!(read(&topic).unwrap().into_iter().eq(0..epochs));
@@ -90,7 +89,7 @@ fn a_missing_epoch_is_found_however_many_come_before_it() {
 #[test]
 fn a_chain_that_let_epochs_go_resumes_at_the_first_of_them() {
     let mut chain = Chain::new(0, String::new(), 0);
-    let epochs = caps::WAITING_EPOCHS as u64 + 5;
+    let epochs = limits::WAITING_EPOCHS as u64 + 5;
     for epoch in (1..=epochs).rev() {
         chain.take(arrival(100 + epochs - epoch, epoch, epoch + 1)).unwrap();
     }
@@ -101,7 +100,7 @@ fn a_chain_that_let_epochs_go_resumes_at_the_first_of_them() {
 
 #[test]
 fn a_gap_that_is_there_at_the_end_after_reading_back_is_the_end() {
-    let topic: Vec<_> = (1..=caps::WAITING_EPOCHS as u64 + 1).map(|epoch| (epoch, epoch + 1)).collect();
+    let topic: Vec<_> = (1..=limits::WAITING_EPOCHS as u64 + 1).map(|epoch| (epoch, epoch + 1)).collect();
     assert!(matches!(read(&topic), Err(ChainError::Gap { next: 0, first: 1, .. })));
     assert_eq!(read(&topic[1..]), Ok(Vec::new()), "fewer wait for it");
 }

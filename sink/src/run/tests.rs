@@ -1,6 +1,5 @@
 //! How much goes into one transaction, on a real PostgreSQL that keeps an account of them: never much more than a flush has
 //! rows, and less when that takes too long.
-#![allow(clippy::unwrap_used)]
 
 use super::*;
 
@@ -9,7 +8,8 @@ use bytes::Bytes;
 use sql::partial::{Kind, Ledger, Role};
 use sql::spelt::{Column, Partial, Table};
 use sql::testing::TestDatabase;
-use topic::{Outgoing, TopicSpec};
+use std::time::Instant;
+use topic::{Outgoing, Record, TopicSpec};
 
 const EPOCHS: u64 = 40;
 const ROWS: usize = 10;
@@ -121,11 +121,11 @@ async fn transactions(epochs: &[u64], flush_rows: usize, patience: Duration, tri
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_has_no_more_rows_than_a_flush_and_one_epoch_even_in_a_backlog() {
     let epochs: Vec<_> = (0..EPOCHS).collect();
-    let found = transactions(&epochs, 2 * ROWS, caps::TRANSACTION_TIMEOUT, "").await;
+    let found = transactions(&epochs, 2 * ROWS, limits::TRANSACTION_TIMEOUT, "").await;
     assert!(found.iter().all(|epochs| *epochs <= 2), "{found:?}");
     // Nor when all wait for the first.
     let epochs: Vec<_> = (1..EPOCHS).chain([0]).collect();
-    let found = transactions(&epochs, 2 * ROWS, caps::TRANSACTION_TIMEOUT, "").await;
+    let found = transactions(&epochs, 2 * ROWS, limits::TRANSACTION_TIMEOUT, "").await;
     assert!(found.iter().all(|epochs| *epochs <= 2), "{found:?}");
 }
 
@@ -150,8 +150,8 @@ async fn an_epoch_that_takes_too_long_alone_gets_more_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_that_comes_after_more_than_there_is_room_for_is_found() {
-    let epochs: Vec<_> = (1..caps::WAITING_EPOCHS as u64 + 100).chain([0]).collect();
-    transactions(&epochs, 20_000, caps::TRANSACTION_TIMEOUT, "").await;
+    let epochs: Vec<_> = (1..limits::WAITING_EPOCHS as u64 + 100).chain([0]).collect();
+    transactions(&epochs, 20_000, limits::TRANSACTION_TIMEOUT, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +169,7 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
         select 'default', to_timestamp(60 * m), 'credited', 1 from generate_series(0, $1::bigint - 1) as m";
     transaction.execute(insert, &[&(WRITTEN.cast_signed() * ROWS as i64)]).await.unwrap();
     // The sink's first batch, of two epochs, waits for that; the next is gathered behind it.
-    let running = bed.start(2 * ROWS, caps::TRANSACTION_TIMEOUT);
+    let running = bed.start(2 * ROWS, limits::TRANSACTION_TIMEOUT);
     let waiting = "select count(*) from pg_locks where not granted
         and (database is null or database = (select oid from pg_database where datname = current_database()))";
     let started = Instant::now();
@@ -211,49 +211,6 @@ async fn the_tables_of_another_pipeline_are_left_alone() {
     }
 }
 
-#[test]
-fn a_partition_that_comes_back_goes_on_behind_what_is_on_its_way_or_where_the_tables_are_if_they_are_further() {
-    for (next_offset, expected) in [(3, 5), (5, 5), (8, 8)] {
-        let mut state = state();
-        let fingerprint = "f".to_owned();
-        let range = Range {
-            from: 0,
-            to: 5,
-            clock: 1,
-            fingerprint: fingerprint.clone(),
-            partials_offset: 5,
-            ledger: Ledger::default(),
-        };
-        state.gathered.ranges.insert(0, range);
-        state.assign(row(next_offset, 1));
-        let partial = sql::partial::Partial { from: expected, to: expected + 1, fingerprint, ..Default::default() };
-        let next = Arrival { offset: expected, bytes: 1, partial };
-        let taken = state.chains.get_mut(&0).unwrap().take(next).unwrap();
-        assert_eq!(taken.len(), 1, "the tables are at {next_offset}");
-    }
-}
-
-#[test]
-fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
-    const LONGEST: usize = sql::caps::TEXT_BYTES as usize;
-    const TEXTS: usize = caps::WAITING_BYTES / 4 / LONGEST;
-    let text = |number: usize| format!("{number:08}{}", "a".repeat(LONGEST - 8));
-    let mut state = state();
-    state.assign(row(0, 0));
-    for from in 1..=6 {
-        let mut epoch = epoch(from);
-        let columns = vec![
-            Column::texts("site", Role::Key, (0..TEXTS).map(text).collect()),
-            Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![1; TEXTS]),
-        ];
-        epoch.tables = vec![Table { name: "ledger_minutes".into(), rows: TEXTS as u32, columns }];
-        let value = epoch.encode();
-        assert!(value.len() < TEXTS * LONGEST / 100);
-        state.take(&Record { partition: 0, offset: from, timestamp_ms: 0, key: &[], value: &value }).unwrap();
-    }
-    assert_eq!(state.chains[&0].waiting(), 3);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
     let bed = Bed::new(&[]).await;
@@ -264,16 +221,10 @@ async fn no_epoch_is_told_to_wait_on_a_partition_that_is_gone_or_begun_anew() {
             sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap(); // gives it the partition
             let value = epoch(1).encode();
             let early = Record { partition: 0, offset: 0, timestamp_ms: 0, key: &[], value: &value };
-            let endings: [fn(&mut Sink); 2] = [
-                |sink| sink.rebuild().unwrap(),
-                |sink| {
-                    sink.state.changes.lock().unwrap().push(Change::Revoked(0));
-                    sink.state.follow_assignment();
-                },
-            ];
+            let endings: [fn(&mut Sink); 2] = [|sink| sink.rebuild().unwrap(), |sink| sink.intake.revoke(0)];
             endings.map(|end| {
                 let read = || scraped(&recorder, "watchbeat_sink_waiting_epochs{partition=\"0\"}");
-                sink.state.take(&early).unwrap();
+                sink.intake.take(&early).unwrap();
                 let before = read();
                 end(&mut sink);
                 (before, read())
@@ -291,7 +242,7 @@ async fn a_partition_tells_how_far_the_tables_are_as_soon_as_a_sink_has_it() {
         let ((mut sink, ..), recorder) = (bed.open(1, DEADLINE), recorder());
         let polling = move || {
             metrics::with_local_recorder(&recorder, || sink.consumer.poll(Duration::ZERO, 1, &mut |_| {}).unwrap());
-            metrics::with_local_recorder(&recorder, || sink.state.follow_assignment());
+            metrics::with_local_recorder(&recorder, || sink.intake.follow_assignment());
             scraped(&recorder, "watchbeat_sink_clock_ms{partition=\"0\"}")
         };
         tokio::task::spawn_blocking(polling).await.unwrap()
@@ -299,25 +250,4 @@ async fn a_partition_tells_how_far_the_tables_are_as_soon_as_a_sink_has_it() {
     assert_eq!(told().await, None, "it has no record yet, so nothing is behind");
     bed.client.batch_execute("update watchbeat.progress set next_offset = 5, clock = 7000").await.unwrap();
     assert_eq!(told().await, Some(7_000.0));
-}
-
-/// A row of partition 0.
-fn row(next_offset: u64, clock: i64) -> Progress {
-    Progress { partition: 0, next_offset, clock, fingerprint: "f".into(), partials_offset: next_offset }
-}
-
-/// A loop's memory in which nothing is yet.
-fn state() -> State {
-    let (partials_topic, group, pipeline) = ("partials".into(), "sink".into(), "default".into());
-    State {
-        settings: Settings { partials_topic, group, pipeline, flush_ms: 50, flush_rows: 1 },
-        changes: Changes::default(),
-        chains: BTreeMap::new(),
-        ready: VecDeque::new(),
-        gathered: Gathered::default(),
-        writing: None,
-        pace: Pace { rows: 1, patience: DEADLINE },
-        due: None,
-        leaving: false,
-    }
 }

@@ -1,0 +1,163 @@
+//! What a sink has taken in and not yet written: chains the epochs of each partition, and merges those whose turn it is into the next
+//! batch. It reads a clock only to know when a flush is due.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use metrics::counter;
+use topic::Record;
+
+use crate::chain::{self, Arrival, Chain};
+use crate::pace::Pace;
+use crate::progress::{Change, Progress};
+use crate::transaction::{Gathered, Range};
+use crate::writing::Writing;
+use crate::{Settings, SinkError, limits, meters};
+
+/// What the loop keeps between polls, apart from its connections.
+pub(crate) struct Intake {
+    pub(crate) settings: Settings,
+    changes: Receiver<Change>,
+    pub(crate) chains: BTreeMap<u32, Chain>,
+    /// Epochs whose turn it is, with their partitions; empty before each poll.
+    pub(crate) ready: VecDeque<(u32, Arrival)>,
+    /// What is gathered.
+    pub(crate) gathered: Gathered,
+    /// What is being written meanwhile; what is gathered goes on behind it.
+    pub(crate) writing: Option<Writing>,
+    pub(crate) pace: Pace,
+    /// When what is gathered must be written.
+    pub(crate) due: Option<Instant>,
+    /// Whether a partition is gathered that was taken away.
+    pub(crate) leaving: bool,
+}
+
+impl Intake {
+    /// Nothing is taken in yet; a transaction may take `patience` at first.
+    pub(crate) fn new(settings: Settings, changes: Receiver<Change>, patience: Duration) -> Intake {
+        Intake {
+            pace: Pace { rows: settings.flush_rows, patience },
+            settings,
+            changes,
+            chains: BTreeMap::new(),
+            ready: VecDeque::new(),
+            gathered: Gathered::default(),
+            writing: None,
+            due: None,
+            leaving: false,
+        }
+    }
+
+    /// Takes one message.
+    pub(crate) fn take(&mut self, record: &Record<'_>) -> Result<(), SinkError> {
+        self.follow_assignment();
+        let (partition, offset) = (record.partition, record.offset);
+        let Some(chain) = self.chains.get_mut(&partition) else {
+            return Ok(());
+        };
+        let partial =
+            sql::codec::decode(record.value).map_err(|source| SinkError::Codec { partition, offset, source })?;
+        if partial.pipeline != self.settings.pipeline || partial.partition != partition {
+            let (pipeline, claimed) = (partial.pipeline, partial.partition);
+            return Err(SinkError::Stranger { partition, offset, pipeline, claimed });
+        }
+        let arrival = Arrival { offset, bytes: partial.bytes(), partial };
+        let ready = chain.take(arrival).map_err(|source| SinkError::Chain { partition, offset, source })?;
+        if ready.is_empty() && chain.waiting() == 0 {
+            counter!(meters::REPEATS).increment(1);
+        }
+        let shortened = chain::bound(&mut self.chains, limits::WAITING_BYTES_IN_ALL);
+        for partition in shortened.into_iter().chain([partition]) {
+            meters::waiting(partition, self.chains[&partition].waiting());
+        }
+        self.ready.extend(ready.into_iter().map(|arrival| (partition, arrival)));
+        Ok(())
+    }
+
+    pub(crate) fn merge(&mut self, partition: u32, arrival: Arrival) -> Result<(), SinkError> {
+        let Arrival { offset, partial, .. } = arrival;
+        let (from, to, clock) = (partial.from, partial.to, partial.clock);
+        let ledger = partial.ledger.expect("the codec refuses a partial without a ledger");
+        let merged = self.gathered.merged.add(&partial);
+        merged.map_err(|source| SinkError::Merge { partition, offset, source })?;
+        let fingerprint = partial.fingerprint;
+        let range = Range { from, to, clock, fingerprint, partials_offset: offset + 1, ledger };
+        self.gathered
+            .ranges
+            .entry(partition)
+            .and_modify(|merged| *merged = Range { from: merged.from, ..range.clone() })
+            .or_insert(range);
+        self.gathered.epochs += 1;
+        counter!(meters::EPOCHS).increment(1);
+        self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(self.settings.flush_ms));
+        Ok(())
+    }
+
+    /// Carries out what the assignment has noted.
+    pub(crate) fn follow_assignment(&mut self) {
+        while let Ok(change) = self.changes.try_recv() {
+            match change {
+                Change::Assigned(row) => self.assign(row),
+                Change::Revoked(partition) => self.revoke(partition),
+            }
+        }
+    }
+
+    /// A partition is another sink's now, which reads what is ready; what is gathered of it is written at once.
+    pub(crate) fn revoke(&mut self, partition: u32) {
+        self.chains.remove(&partition);
+        meters::waiting(partition, 0);
+        self.ready.retain(|(of, _)| *of != partition);
+        self.leaving |= self.gathered.ranges.contains_key(&partition);
+    }
+
+    /// Drops what is merged or waits for it.
+    pub(crate) fn forget_gathered(&mut self) {
+        self.gathered = Gathered::default();
+        self.ready.clear();
+        self.due = None;
+        self.leaving = false;
+    }
+
+    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them; or where the tables
+    /// are, if they are further: then somebody else has written behind what was on its way, or in its place, which the guard
+    /// finds, and all starts over.
+    fn assign(&mut self, row: Progress) {
+        let Progress { partition, next_offset, clock, fingerprint, partials_offset } = row;
+        meters::clock(partition, next_offset, clock); // whoever wrote it may be gone, and the next transaction may fail for long
+        let gathered = self.gathered.ranges.get(&partition);
+        let range = gathered.or_else(|| self.writing.as_ref()?.batch().ranges.get(&partition));
+        let next = range.map_or(next_offset, |range| range.to.max(next_offset));
+        self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
+    }
+
+    /// Notes for each partition that is gathered where it would be read on.
+    pub(crate) fn place_positions(&mut self) {
+        for (partition, range) in &mut self.gathered.ranges {
+            if let Some(chain) = self.chains.get(partition) {
+                let ready = self.ready.iter().filter(|(of, _)| of == partition).map(|(_, arrival)| arrival.offset);
+                range.partials_offset = ready.fold(chain.resume_at(), u64::min);
+            }
+        }
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_full() || self.due.is_some_and(|due| due <= Instant::now())
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.gathered.merged.rows() >= self.pace.rows
+    }
+
+    /// How long a poll may wait.
+    pub(crate) fn wait(&self) -> Duration {
+        if self.writing.is_some() {
+            return limits::WRITING_POLL_WAIT;
+        }
+        self.due.map_or(limits::POLL_WAIT, |due| due.saturating_duration_since(Instant::now()).min(limits::POLL_WAIT))
+    }
+}
+
+#[cfg(test)]
+mod tests;
