@@ -65,6 +65,8 @@ pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for the log to acknowledge before a batch goes to the spool instead: well above a leader election that goes well,
 /// well below what a player waits.
 pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
+/// Time for the spool's disk to answer; then records go straight to the log again, as they do when it fails.
+pub(crate) const SPOOL_PATIENCE: Duration = Duration::from_secs(5);
 /// Records and bytes of the spool that are brought to the log in one go.
 pub(crate) const REPLAY_RECORDS: usize = 20_000;
 /// Bytes of the same.

@@ -7,13 +7,14 @@
 use crate::by_topic::ByTopic;
 use crate::clock;
 use crate::detour::Detour;
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER};
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, SPOOL_PATIENCE};
 use crate::queue::{Queue, Sent};
 use crate::records::{PartitionSet, Records};
 use crate::trouble::Trouble;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use topic::{LogError, Outgoing, Producer, Spool, Spooled};
 
 /// Why a batch is not safe.
@@ -129,11 +130,15 @@ impl Outlet {
 
     /// To the spool.
     async fn keep(&self, spool: &Spool, records: Records) -> Result<(), Refused> {
-        match spool.append(self.spooled_of(records)).await {
+        let Ok(appended) = timeout(SPOOL_PATIENCE, spool.append(self.spooled_of(records))).await else {
+            self.spool_fails(format!("no answer of its disk within {} s", SPOOL_PATIENCE.as_secs()));
+            return Err(Refused::Unavailable);
+        };
+        match appended {
             Ok(()) => {
                 self.spool_full.ends();
                 if self.spool_trouble.ends() {
-                    tracing::info!("the spool takes records again");
+                    tracing::info!("the spool works again");
                 }
                 self.spooled.notify_one();
                 Ok(())
@@ -143,15 +148,18 @@ impl Outlet {
                 Err(Refused::Full)
             }
             Err(error) => {
-                if self.spool_trouble.begins(error.to_string()) {
-                    tracing::error!(%error, "the spool does not take records");
-                }
-                if spool.depth().records == 0 {
-                    self.detour.end_but_for(PartitionSet::default()); // the log may be back, and nothing would say so
-                }
+                self.spool_fails(error.to_string());
                 Err(Refused::Unavailable)
             }
         }
+    }
+
+    /// Records do not wait for a spool that fails: they go straight to the log, which may be back, and if it is not they come here again.
+    pub(crate) fn spool_fails(&self, reason: String) {
+        if self.spool_trouble.begins(reason.clone()) {
+            tracing::error!(reason, "the spool fails, records go straight to the log");
+        }
+        self.detour.end_but_for(PartitionSet::default());
     }
 
     /// To the log, for as long as a request waits; records of partitions that let theirs wait do so among themselves from now on.

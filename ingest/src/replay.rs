@@ -6,7 +6,10 @@
 
 mod places;
 
-use crate::limits::{DETOUR_AFTER, REPLAY_BYTES, REPLAY_FLIGHTS, REPLAY_PAUSE, REPLAY_POLL, REPLAY_RECORDS};
+use crate::limits::{
+    DETOUR_AFTER, REPLAY_BYTES, REPLAY_FLIGHTS, REPLAY_LONGEST_PAUSE, REPLAY_PAUSE, REPLAY_POLL, REPLAY_RECORDS,
+    SPOOL_PATIENCE,
+};
 use crate::meters;
 use crate::outlet::Outlet;
 use crate::queue::Sent;
@@ -14,8 +17,9 @@ use crate::records::Records;
 use places::{Places, Try};
 use service::{Stop, TaskError};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use topic::{LogError, Outgoing, Spool, SpoolBatch, SpoolPlace, Spooled};
 
 /// Replays until asked to stop. What is left then stays for the next start.
@@ -28,7 +32,7 @@ pub(crate) async fn run(outlet: Arc<Outlet>, spool: Spool, stop: Stop) -> Result
 
 /// Never ends but with an error.
 async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
-    let mut replay = Replay { outlet, spool, places: Places::new(), flights: Vec::new() };
+    let mut replay = Replay { outlet, spool, places: Places::new(), flights: Vec::new(), done: None };
     loop {
         replay.land().await;
         let begun = Instant::now();
@@ -54,6 +58,8 @@ struct Replay<'a> {
     spool: &'a Spool,
     places: Places,
     flights: Vec<Flight>,
+    /// What nobody needs any more and the disk has not removed: up to where, and how many records.
+    done: Option<(SpoolPlace, usize)>,
 }
 
 /// Records that were handed to the log, for partitions that are behind.
@@ -84,8 +90,9 @@ impl Replay<'_> {
             return Ok(Brought::Later);
         }
         let tried = self.places.advance();
-        let batch = read(self.spool, &tried.places, REPLAY_RECORDS).await;
+        let batch = self.read(&tried.places, REPLAY_RECORDS).await;
         if batch.records.is_empty() {
+            self.remove_done().await; // what failed before
             return Ok(Brought::Nothing);
         }
         let mut left = tried.of(self.records(&batch).await?);
@@ -96,7 +103,7 @@ impl Replay<'_> {
         meters::replayed(all - left.len());
         match self.places.advanced(&tried, batch.end, left.partitions()) {
             Some(tried) => self.flights.push(Flight { tried, batch, sent, left }),
-            None => self.remove(&tried, batch).await,
+            None => self.remove(&tried, &batch).await,
         }
         Ok(if is_last { Brought::All } else { Brought::Some })
     }
@@ -108,7 +115,7 @@ impl Replay<'_> {
         }
         let Some(tried) = self.places.catch_up() else { return Ok(false) };
         // Little, as long as they refuse it.
-        let batch = read(self.spool, &tried.places, if tried.is_again { 1 } else { REPLAY_RECORDS }).await;
+        let batch = self.read(&tried.places, if tried.is_again { 1 } else { REPLAY_RECORDS }).await;
         let left = tried.of(self.records(&batch).await?);
         let sent = self.send(&left).await;
         self.flights.push(Flight { tried, batch, sent, left });
@@ -127,21 +134,57 @@ impl Replay<'_> {
             };
             self.outlet.tell(&settled, &flight.left);
             self.places.caught_up(&flight.tried, flight.batch.end, flight.left.partitions());
-            self.remove(&flight.tried, flight.batch).await;
+            self.remove(&flight.tried, &flight.batch).await;
         }
     }
 
     /// Removes what was read, unless somebody needs it still.
-    async fn remove(&self, tried: &Try, batch: SpoolBatch) {
-        if !self.places.is_done(tried) {
-            return;
+    async fn remove(&mut self, tried: &Try, batch: &SpoolBatch) {
+        if self.places.is_done(tried) {
+            let before = self.done.map_or(0, |(_, records)| records);
+            self.done = Some((batch.end, before + batch.records.len()));
+            self.remove_done().await;
         }
-        let batch = Arc::new(batch);
-        persistently(|| {
-            let (spool, batch) = (self.spool.clone(), batch.clone());
-            blocking(move || spool.remove(&batch))
-        })
-        .await;
+    }
+
+    /// Removes what nobody needs any more. If that fails the log has it all the same, and it is tried again with the next.
+    async fn remove_done(&mut self) {
+        let Some((end, records)) = self.done else { return };
+        let spool = self.spool.clone();
+        match self.disk(move || spool.remove(end, records)).await {
+            Ok(()) => self.done = None,
+            Err(error) => self.outlet.spool_fails(error.to_string()),
+        }
+    }
+
+    /// What comes next in the spool.
+    async fn read(&self, places: &Range<SpoolPlace>, most: usize) -> SpoolBatch {
+        let mut pause = REPLAY_PAUSE;
+        loop {
+            let (spool, places) = (self.spool.clone(), places.clone());
+            match self.disk(move || spool.read(places, most, REPLAY_BYTES)).await {
+                Ok(batch) => return batch,
+                Err(error) => self.outlet.spool_fails(error.to_string()),
+            }
+            tokio::time::sleep(pause).await;
+            pause = REPLAY_LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    /// What the spool's disk answers, however long that takes.
+    async fn disk<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let mut asked = pin!(tokio::task::spawn_blocking(ask));
+        let answer = match timeout(SPOOL_PATIENCE, &mut asked).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.outlet.spool_fails(format!("no answer of its disk within {} s", SPOOL_PATIENCE.as_secs()));
+                asked.await
+            }
+        };
+        answer.map_err(|_| LogError::Closed)?
     }
 
     /// Waits until there may be something to do.
@@ -173,32 +216,6 @@ impl Replay<'_> {
     }
 }
 
-async fn read(spool: &Spool, places: &Range<SpoolPlace>, most: usize) -> SpoolBatch {
-    persistently(|| {
-        let (spool, places) = (spool.clone(), places.clone());
-        blocking(move || spool.read(places, most, REPLAY_BYTES))
-    })
-    .await
-}
-
-/// Asks the spool's disk until it answers: while the log takes records the gateway can do without it.
-async fn persistently<T, F: Future<Output = Result<T, LogError>>>(ask: impl Fn() -> F) -> T {
-    let mut told = None;
-    loop {
-        match ask().await {
-            Ok(done) => return done,
-            Err(error) => {
-                let error = error.to_string();
-                if told.as_ref() != Some(&error) {
-                    tracing::error!(error, "what is in the spool cannot be brought to the log; trying on");
-                }
-                told = Some(error);
-                tokio::time::sleep(REPLAY_PAUSE).await;
-            }
-        }
-    }
-}
-
 /// The spooled records for the log. Refused when one is of a topic that this gateway does not
 /// write.
 fn records(outlet: &Outlet, spooled: &[Spooled]) -> Result<Records, TaskError> {
@@ -221,17 +238,13 @@ fn records(outlet: &Outlet, spooled: &[Spooled]) -> Result<Records, TaskError> {
     Ok(records)
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| LogError::Closed)?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::outlet::{PartitionCounts, Topics, Way};
     use bytes::Bytes;
+    use std::fs::File;
+    use std::process::Command;
     use std::time::Duration;
     use topic::{Log, TopicSpec};
 
@@ -328,6 +341,47 @@ mod tests {
         tokio::select! {
             ended = replay(&outlet, &spool) => panic!("{ended:?}"),
             watched = tokio::time::timeout(Duration::from_secs(60), watched) => watched.unwrap(),
+        }
+    }
+
+    /// A disk that fails, or hangs, keeps nobody from a log that is back.
+    #[tokio::test]
+    async fn records_go_straight_to_the_log_when_the_spool_cannot_be_read() {
+        for instead in ["mkdir", "mkfifo"] {
+            let dir = tempfile::TempDir::new().unwrap();
+            let log = Log::embedded(&dir.path().join("log")).unwrap();
+            make(&log, "heartbeats").await;
+            let spool = Spool::open(&dir.path().join("spool"), 64 << 20).unwrap();
+            let one = Spooled { topic: "heartbeats".into(), key: Bytes::new(), value: Bytes::from_static(b"value") };
+            spool.append(vec![one]).await.unwrap();
+            let segment = dir.path().join("spool/00000000000000000000.segment");
+            let aside = dir.path().join("aside");
+            std::fs::rename(&segment, &aside).unwrap();
+            assert!(Command::new(instead).arg(&segment).status().unwrap().success());
+
+            let topics = Topics::new("heartbeats", "heartbeats");
+            let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), topics, Some(spool.clone()));
+            outlet.partitions.set(PartitionCounts { heartbeats: 1, dead_letters: 1 }).unwrap();
+            let watched = async {
+                while !outlet.is_direct() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                outlet.take(crate::records::tests::records(&[0], &[]), Way::Direct).await.unwrap();
+                if instead == "mkfifo" {
+                    File::options().write(true).open(&segment).unwrap(); // whoever reads it has waited for that
+                } else {
+                    std::fs::remove_dir(&segment).unwrap();
+                }
+                std::fs::rename(&aside, &segment).unwrap();
+                while spool.depth().records > 0 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                assert_eq!(log.end_offsets("heartbeats").await.unwrap(), [2]);
+            };
+            tokio::select! {
+                ended = replay(&outlet, &spool) => panic!("{ended:?}"),
+                watched = tokio::time::timeout(Duration::from_secs(60), watched) => watched.unwrap(),
+            }
         }
     }
 

@@ -127,7 +127,7 @@ pub enum LogError {
     },
     /// The spool's storage failed.
     #[error(
-        "spool in {dir}: {action}: {reason}: see that the disk works and has room, a restart leaves out what is damaged"
+        "spool in {dir}: {action}: {reason}: see that the disk works and has room"
     )]
     Spool {
         /// Its folder.

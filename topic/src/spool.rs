@@ -11,6 +11,7 @@ use crate::{Delivery, LogError, limits};
 use bytes::Bytes;
 use segment::{Segment, Segments};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,30 +152,47 @@ impl Spool {
         max_bytes: usize,
     ) -> Result<SpoolBatch, LogError> {
         let shared = &self.0.shared;
-        let (found, newest) = {
-            let mut segments = shared.segments();
-            (segments.find(places.start).filter(|(_, at)| *at < places.end), segments.newest().copied())
-        };
-        let Some((Segment { len, .. }, SpoolPlace { segment, offset })) = found else {
-            return Ok(SpoolBatch { records: Vec::new(), end: places.start, is_last: true });
-        };
-        let to = if segment == places.end.segment { places.end.offset.min(len) } else { len };
-        let path = Path::new(&shared.dir).join(segment::file_name(segment));
-        let read = segment::read(&path, offset, to, max_records, max_bytes);
-        let (records, offset) = read.map_err(|error| shared.failed("reading", error))?;
-        let is_last = newest.is_some_and(|newest| newest.number == segment && newest.len == offset);
-        Ok(SpoolBatch { records, end: SpoolPlace { segment, offset }, is_last })
+        let mut from = places.start;
+        loop {
+            let (found, newest) = {
+                let mut segments = shared.segments();
+                (segments.find(from).filter(|(_, at)| *at < places.end), segments.newest().copied())
+            };
+            let Some((Segment { len, .. }, SpoolPlace { segment, offset })) = found else {
+                return Ok(SpoolBatch { records: Vec::new(), end: from, is_last: true });
+            };
+            let to = if segment == places.end.segment { places.end.offset.min(len) } else { len };
+            let path = Path::new(&shared.dir).join(segment::file_name(segment));
+            let (records, offset) = match segment::read(&path, offset, to, max_records, max_bytes) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    tracing::error!(segment = %path.display(), "gone: the reports in it are lost");
+                    (Vec::new(), to)
+                }
+                read => read.map_err(|error| shared.failed("reading", error))?,
+            };
+            let is_last = newest.is_some_and(|newest| newest.number == segment && newest.len == offset);
+            let end = SpoolPlace { segment, offset };
+            if !records.is_empty() {
+                return Ok(SpoolBatch { records, end, is_last });
+            }
+            from = end; // nothing in it could be read
+        }
     }
 
-    /// Forgets what `read` gave, which must be the oldest records still. A crash may undo it: then they are read again.
-    /// Blocks on the disk.
-    pub fn remove(&self, batch: &SpoolBatch) -> Result<(), LogError> {
+    /// Forgets everything before a place: so many records, which must have been the oldest still. A crash may undo it: then they are
+    /// read again. After an error it can be tried again. Blocks on the disk.
+    pub fn remove(&self, end: SpoolPlace, records: usize) -> Result<(), LogError> {
         let shared = &self.0.shared;
-        let removed = shared.segments().remove_to(Path::new(&shared.dir), batch.end, |bytes| {
+        let mut segments = shared.segments();
+        let removed = segments.remove_to(Path::new(&shared.dir), end, |bytes| {
             shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         });
         removed.map_err(|error| shared.failed("removing", error))?;
-        shared.records.fetch_sub(batch.records.len() as u64, Ordering::Relaxed);
+        if segments.are_drained() {
+            shared.records.store(0, Ordering::Relaxed); // also those that were damaged, and never read
+        } else {
+            shared.records.fetch_sub(records as u64, Ordering::Relaxed);
+        }
         Ok(())
     }
 

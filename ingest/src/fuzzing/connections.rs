@@ -149,7 +149,7 @@ impl Host {
                 return records;
             }
             records += batch.records.len() as u64;
-            self.spool.remove(&batch).unwrap();
+            self.spool.remove(batch.end, batch.records.len()).unwrap();
         }
     }
 }

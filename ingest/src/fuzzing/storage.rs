@@ -94,7 +94,7 @@ pub(super) fn spool_segment(bytes: &[u8]) {
         if batch.records.is_empty() {
             break;
         }
-        spool.remove(&batch).unwrap();
+        spool.remove(batch.end, batch.records.len()).unwrap();
         found.extend(batch.records);
     }
     assert_eq!(found, expected.into_iter().chain([added]).collect::<Vec<_>>());
@@ -121,21 +121,30 @@ fn framed(mut rest: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The records of all frames before the first that is not as it was written, read anew from the description of the format.
-fn whole(mut file: &[u8]) -> Vec<Spooled> {
-    let mut records = Vec::new();
-    while let Some((header, behind)) = file.split_first_chunk::<8>() {
-        let len = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        let expected = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        let Some((payload, behind)) = behind.split_at_checked(len as usize) else { break };
-        if len == 0 || len > SPOOL_APPEND_BYTES || checksum(len.to_le_bytes(), payload) != expected {
-            break;
+/// The records of all frames that are as they were written, read anew from the description of the format; what is between them is
+/// damaged, and then the name of the next topic is none that Kafka would refuse.
+fn whole(file: &[u8]) -> Vec<Spooled> {
+    let (mut records, mut at, mut is_damaged) = (Vec::new(), 0, false);
+    while at < file.len() {
+        match frame(&file[at..]) {
+            Some((of_frame, bytes)) if !is_damaged || of_frame[0].topic.len() <= 249 => {
+                records.extend(of_frame);
+                (at, is_damaged) = (at + bytes, false);
+            }
+            _ => (at, is_damaged) = (at + 1, true),
         }
-        let Some(of_frame) = spooled(payload) else { break };
-        records.extend(of_frame);
-        file = behind;
     }
     records
+}
+
+/// The records of the frame that begins here, if there is one, and its bytes.
+fn frame(file: &[u8]) -> Option<(Vec<Spooled>, usize)> {
+    let (header, behind) = file.split_first_chunk::<8>()?;
+    let len = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+    let expected = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+    let payload = behind.get(..len as usize)?;
+    let is_right = len > 0 && len <= SPOOL_APPEND_BYTES && checksum(len.to_le_bytes(), payload) == expected;
+    Some((spooled(payload).filter(|_| is_right)?, header.len() + payload.len()))
 }
 
 fn spooled(mut payload: &[u8]) -> Option<Vec<Spooled>> {

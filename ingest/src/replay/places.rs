@@ -243,7 +243,7 @@ mod tests {
 
         fn remove(&self, tried: &Try, batch: &SpoolBatch) {
             if self.places.is_done(tried) {
-                self.spool.remove(batch).unwrap();
+                self.spool.remove(batch.end, batch.records.len()).unwrap();
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What is on disk: segments, files of frames. A frame is one append: the length of its payload and the CRC-32 of length
 //! and payload, both little-endian, then the payload, its records one after the other.
 //!
-//! A frame counts when its checksum is right and its payload is records, and nothing is ever written behind one that may
-//! be wrong. So whatever a power loss leaves of the last frames, everything before the first wrong one is what was
-//! acknowledged.
+//! A frame counts when its checksum is right and its payload is records; nothing else is ever cut off or overwritten. What a power loss
+//! leaves of the last frames was not acknowledged. A wrong frame with right ones behind it is damage: it is passed over, and costs only
+//! itself.
 
 use super::{Depth, SpoolPlace, Spooled};
 use crate::limits;
@@ -15,6 +15,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 const HEADER_BYTES: usize = 8;
+/// Of the name of a topic, by Kafka's rules.
+const MAX_TOPIC_BYTES: usize = 249;
 
 /// One file. Its number decides its place in the queue.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +39,7 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Finds what a folder holds. What is no frame at the end of a segment was never acknowledged, and is cut off.
+    /// Finds what a folder holds.
     pub(super) fn recover(dir: &Path) -> io::Result<(Segments, Depth)> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(dir)? {
@@ -48,15 +50,7 @@ impl Segments {
         let mut depth = Depth { records: 0, bytes: 0 };
         for number in numbers {
             let path = dir.join(file_name(number));
-            let (records, len) = measure(&path)?;
-            let found = fs::metadata(&path)?.len();
-            if found > len {
-                let segment = path.display().to_string();
-                tracing::warn!(segment, bytes = found - len, "cutting off what was not written as a whole");
-                let file = File::options().write(true).open(&path)?;
-                file.set_len(len)?;
-                file.sync_all()?;
-            }
+            let (records, len) = measure(&path).map_err(|error| named(&path, &error))?;
             if len == 0 {
                 fs::remove_file(&path)?;
                 continue;
@@ -108,11 +102,19 @@ impl Segments {
             if self.removed < oldest.len || (self.all.len() == 1 && self.writing) {
                 break;
             }
-            fs::remove_file(dir.join(file_name(oldest.number)))?;
+            match fs::remove_file(dir.join(file_name(oldest.number))) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             self.all.pop_front();
             self.removed = 0;
         }
         Ok(())
+    }
+
+    /// Whether all that was written into them is removed.
+    pub(super) fn are_drained(&self) -> bool {
+        self.all.iter().map(|segment| segment.len).sum::<u64>() == self.removed
     }
 }
 
@@ -146,7 +148,7 @@ pub(super) fn encode(records: &[Spooled], frames: &mut Vec<u8>) {
     header[4..].copy_from_slice(&checksum(len, payload).to_le_bytes());
 }
 
-/// The records of the frames from `from` on, up to about these maxima, and where they end.
+/// The records of the right frames from `from` on, up to about these maxima, and where they end.
 pub(super) fn read(
     path: &Path,
     from: u64,
@@ -154,36 +156,92 @@ pub(super) fn read(
     max_records: usize,
     max_bytes: usize,
 ) -> io::Result<(Vec<Spooled>, u64)> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(from))?;
-    let mut file = io::BufReader::with_capacity(1 << 20, file.take(to - from));
-    let (mut records, mut end) = (Vec::new(), from);
-    while end < to && records.len() < max_records && end - from < max_bytes as u64 {
-        let at = end;
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged at {at}", path.display()));
-        let payload = frame(&mut file)?.ok_or_else(damaged)?;
-        end += (HEADER_BYTES + payload.len()) as u64;
-        records.extend(decode(payload).ok_or_else(damaged)?);
+    let mut frames = Frames::open(path, from, to)?;
+    let mut records = Vec::new();
+    while records.len() < max_records
+        && frames.at - from < max_bytes as u64
+        && let Some(of_frame) = frames.next()?
+    {
+        records.extend(of_frame);
     }
-    Ok((records, end))
+    Ok((records, frames.at))
 }
 
-/// Records and bytes of a segment up to its first wrong frame.
+/// Number of the records of a segment, and where its last right frame ends.
 fn measure(path: &Path) -> io::Result<(u64, u64)> {
-    let mut file = io::BufReader::with_capacity(1 << 20, File::open(path)?);
+    let mut frames = Frames::open(path, 0, fs::metadata(path)?.len())?;
     let (mut records, mut len) = (0, 0);
-    while let Some(payload) = frame(&mut file)? {
-        let bytes = HEADER_BYTES + payload.len();
-        // No append of ours, whatever its checksum says; kept, it would stop the reader for good.
-        let Some(of_frame) = decode(payload) else { break };
-        len += bytes as u64;
+    while let Some(of_frame) = frames.next()? {
         records += of_frame.len() as u64;
+        len = frames.at;
     }
     Ok((records, len))
 }
 
-/// The payload of the next frame; `None` when there is no whole and right one.
-fn frame(file: &mut impl Read) -> io::Result<Option<Bytes>> {
+/// The right frames of a part of a segment, one after the other.
+struct Frames<'a> {
+    path: &'a Path,
+    file: io::BufReader<io::Take<File>>,
+    /// Where the next one begins, or the part ends.
+    at: u64,
+    to: u64,
+}
+
+impl Frames<'_> {
+    fn open(path: &Path, from: u64, to: u64) -> io::Result<Frames<'_>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let file = io::BufReader::with_capacity(1 << 20, file.take(to - from));
+        Ok(Frames { path, file, at: from, to })
+    }
+
+    /// The records of the next one; what is wrong before it is passed over.
+    fn next(&mut self) -> io::Result<Option<Vec<Spooled>>> {
+        while self.at < self.to {
+            if let Some((records, bytes)) = frame(&mut self.file)? {
+                self.at += bytes;
+                return Ok(Some(records));
+            }
+            let segment = self.path.display().to_string();
+            let next = right_frame(self.path, self.at + 1, self.to)?;
+            match next {
+                Some(next) => {
+                    tracing::error!(
+                        segment,
+                        at = self.at,
+                        bytes = next - self.at,
+                        "damaged: the reports in it are lost"
+                    );
+                }
+                None => {
+                    tracing::warn!(segment, at = self.at, bytes = self.to - self.at, "this was not written as a whole")
+                }
+            }
+            *self = Frames::open(self.path, next.unwrap_or(self.to), self.to)?;
+        }
+        Ok(None)
+    }
+}
+
+/// Where the first right frame begins between two places of a segment. Texts of strangers cannot look like one, since every length in
+/// it has a byte that is no character.
+fn right_frame(path: &Path, from: u64, to: u64) -> io::Result<Option<u64>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(to.saturating_sub(from)).read_to_end(&mut bytes)?;
+    let length = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+    let is_likely = |at: usize| {
+        let (payload, topic) = (length(at), length(at + HEADER_BYTES));
+        let fits = payload.is_some_and(|len| (1..=bytes.len() - at).contains(&len));
+        fits && topic.is_some_and(|len| len <= MAX_TOPIC_BYTES) // a checksum of what only could be a frame would take long
+    };
+    let begins = (0..bytes.len()).find(|at| is_likely(*at) && matches!(frame(&mut &bytes[*at..]), Ok(Some(_))));
+    Ok(begins.map(|at| from + at as u64))
+}
+
+/// The records of the next frame and the bytes it takes; `None` when there is no whole and right one.
+fn frame(file: &mut impl Read) -> io::Result<Option<(Vec<Spooled>, u64)>> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     file.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
     let Some((len, checksum_bytes)) = header.split_first_chunk::<4>() else { return Ok(None) };
@@ -195,8 +253,12 @@ fn frame(file: &mut impl Read) -> io::Result<Option<Bytes>> {
     }
     let mut payload = Vec::new();
     file.take(u64::from(payload_len)).read_to_end(&mut payload)?;
-    let is_right = payload.len() == payload_len as usize && checksum(*len, &payload) == expected;
-    Ok(is_right.then(|| Bytes::from(payload)))
+    if payload.len() != payload_len as usize || checksum(*len, &payload) != expected {
+        return Ok(None);
+    }
+    let bytes = HEADER_BYTES as u64 + u64::from(payload_len);
+    // What is no records is no append of ours, whatever its checksum says; kept, it would stop the reader for good.
+    Ok(decode(payload.into()).map(|records| (records, bytes)))
 }
 
 fn decode(mut payload: Bytes) -> Option<Vec<Spooled>> {
@@ -216,6 +278,11 @@ fn decode(mut payload: Bytes) -> Option<Vec<Spooled>> {
         records.push(Spooled { topic, key, value });
     }
     Some(records)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    let way_out = "without this file the gateway starts, and the reports in it are lost";
+    io::Error::new(error.kind(), format!("{}: {error}; {way_out}", path.display()))
 }
 
 fn checksum(len: [u8; 4], payload: &[u8]) -> u32 {
