@@ -42,7 +42,7 @@ impl LogFlags {
     }
 }
 
-/// The names of the topics, and of the consumer groups that read them.
+/// The names of the topics, and of what is kept of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Topics {
     pub(crate) heartbeats: String,
@@ -51,6 +51,8 @@ pub(crate) struct Topics {
     pub(crate) dead_letters: String,
     pub(crate) process_group: String,
     pub(crate) sink_group: String,
+    /// Folder of the pipeline's snapshots in their storage.
+    pub(crate) snapshots: String,
 }
 
 /// The pipeline unless told.
@@ -64,7 +66,11 @@ impl Topics {
             MAIN_PIPELINE => format!("{prefix}{name}"),
             _ => format!("{prefix}{name}_{pipeline}"),
         };
+        // Two prefixes may share a storage, and each has offsets of its own.
+        let snapshots =
+            if prefix.is_empty() { pipeline.to_owned() } else { format!("{}/{pipeline}", name("heartbeats")) };
         Topics {
+            snapshots,
             heartbeats: name("heartbeats"),
             partials: own("partials"),
             late: own("late"),
@@ -216,6 +222,7 @@ impl PipelineFlags {
             late_topic: topics.late.clone(),
             group: topics.process_group.clone(),
             pipeline: self.pipeline.clone(),
+            snapshots_folder: topics.snapshots.clone(),
             parameters,
             epoch_ms: processor::EPOCH_MS,
             snapshot_every: std::time::Duration::from_millis(self.snapshot_ms),
@@ -277,16 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_and_a_pipeline_tell_topics_and_groups_apart() {
+    fn a_prefix_and_a_pipeline_tell_topics_groups_and_snapshots_apart() {
         let names = |prefix, pipeline| {
-            let Topics { heartbeats, partials, process_group, sink_group, .. } = Topics::new(prefix, pipeline);
-            [heartbeats, partials, process_group, sink_group]
+            let Topics { heartbeats, partials, process_group, sink_group, snapshots, .. } =
+                Topics::new(prefix, pipeline);
+            ([heartbeats, partials, process_group, sink_group], snapshots)
         };
+        let with_prefix = |names: [&str; 4]| names.map(|name| format!("test-{name}"));
         let main = ["heartbeats", "partials", "watchbeat-main-process", "watchbeat-main-sink"];
-        assert_eq!(names("", MAIN_PIPELINE), main);
-        assert_eq!(names("test-", MAIN_PIPELINE), main.map(|name| format!("test-{name}")));
+        assert_eq!(names("", MAIN_PIPELINE), (main.map(str::to_owned), "main".to_owned()));
+        assert_eq!(names("test-", MAIN_PIPELINE), (with_prefix(main), "test-heartbeats/main".to_owned()));
         let other = ["heartbeats", "partials_new", "watchbeat-new-process", "watchbeat-new-sink"];
-        assert_eq!(names("test-", "new"), other.map(|name| format!("test-{name}")));
+        assert_eq!(names("test-", "new"), (with_prefix(other), "test-heartbeats/new".to_owned()));
     }
 
     #[test]

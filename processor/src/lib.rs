@@ -17,6 +17,7 @@ pub mod relations;
 mod scan;
 pub mod shard;
 pub mod snapshot;
+mod snapshot_store;
 mod ticks;
 pub mod views;
 mod worker;
@@ -24,10 +25,10 @@ mod worker;
 use assignment::Restoring;
 use fingerprint::fingerprint;
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use playback::kernel::Parameters;
 use service::{Readiness, Stop, TaskError};
 use snapshot::Snapshots;
+pub use snapshot_store::{SnapshotStoreError, snapshot_store};
 use sql::codec::Encoder;
 use sql::views::ViewSource;
 use std::collections::VecDeque;
@@ -57,8 +58,10 @@ pub struct Settings {
     pub late_topic: String,
     /// Consumer group: processors of one group share the partitions.
     pub group: String,
-    /// Name of the pipeline, under which its progress and snapshots are kept.
+    /// Name of the pipeline, under which its progress is kept.
     pub pipeline: String,
+    /// Folder of its snapshots in their storage: no other pipeline, and none on another topic, may have the same.
+    pub snapshots_folder: String,
     /// What the crediting rules leave open.
     pub parameters: Parameters,
     /// Log time of an epoch; ms.
@@ -90,7 +93,7 @@ pub fn run(
         views = views.views().len(),
         "processor starts"
     );
-    let snapshots = Snapshots::new(store, &settings.pipeline, &fingerprint);
+    let snapshots = Snapshots::new(store, &settings.snapshots_folder, &fingerprint);
     let (sender, changes) = mpsc::channel();
     let restoring = Restoring {
         topic: settings.heartbeats_topic.clone(),
@@ -148,43 +151,4 @@ async fn check_topics(log: &Log, settings: &Settings) -> Result<u32, TaskError> 
         }
     }
     Ok(heartbeats.partitions)
-}
-
-/// Why there is no object storage for snapshots.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotStoreError {
-    /// The location is no URL that is understood.
-    #[error("snapshots at {location}: {reason}")]
-    Location {
-        /// As it was given.
-        location: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The folder cannot be made or used.
-    #[error("folder of snapshots {folder}: {reason}")]
-    Folder {
-        /// The folder.
-        folder: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// The object storage of snapshots: a folder, made if it is missing, or the URL of a bucket (`s3://`, `gs://`), whose
-/// `options` are named as in the environment: `AWS_REGION`, `GOOGLE_SERVICE_ACCOUNT` and so on; others are passed over.
-pub fn snapshot_store(
-    location: &str,
-    options: impl IntoIterator<Item = (String, String)>,
-) -> Result<Arc<dyn ObjectStore>, SnapshotStoreError> {
-    if location.contains("://") {
-        let refused = |reason: String| SnapshotStoreError::Location { location: location.to_owned(), reason };
-        let url = url::Url::parse(location).map_err(|error| refused(error.to_string()))?;
-        let (store, prefix) =
-            object_store::parse_url_opts(&url, options).map_err(|error| refused(error.to_string()))?;
-        return Ok(Arc::new(object_store::prefix::PrefixStore::new(store, prefix)));
-    }
-    let refused = |reason: String| SnapshotStoreError::Folder { folder: location.to_owned(), reason };
-    std::fs::create_dir_all(location).map_err(|error| refused(error.to_string()))?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(location).map_err(|error| refused(error.to_string()))?))
 }

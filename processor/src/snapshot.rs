@@ -1,10 +1,11 @@
 //! Snapshots of a partition's state in object storage. They only save time: the log is the truth.
 //!
-//! A snapshot is an object `PIPELINE/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
+//! A snapshot is an object `FOLDER/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
 //! rest, then frames of zstd: postcard of a header, and the parts that a shard saved. A torn or damaged one is passed over for the one before.
 
 use crate::limits;
 use crate::shard::Shard;
+use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -19,11 +20,11 @@ use tokio::task::JoinHandle;
 const MAGIC: &[u8; 8] = b"wbsnap01";
 const DIGEST_BYTES: usize = 32;
 
-/// The snapshots of one pipeline.
+/// The snapshots of one pipeline on one topic.
 #[derive(Clone)]
 pub struct Snapshots {
     store: Arc<dyn ObjectStore>,
-    pipeline: String,
+    folder: String,
     fingerprint: String,
 }
 
@@ -57,26 +58,35 @@ pub enum SnapshotError {
 }
 
 impl Snapshots {
-    /// The snapshots of the pipeline of this name and fingerprint.
-    pub fn new(store: Arc<dyn ObjectStore>, pipeline: &str, fingerprint: &str) -> Snapshots {
-        Snapshots { store, pipeline: pipeline.to_owned(), fingerprint: fingerprint.to_owned() }
+    /// The snapshots in this folder of a storage, of pipelines with this fingerprint.
+    pub fn new(store: Arc<dyn ObjectStore>, folder: &str, fingerprint: &str) -> Snapshots {
+        Snapshots { store, folder: folder.to_owned(), fingerprint: fingerprint.to_owned() }
     }
 
-    /// Writes a snapshot if there is none of this offset, and removes the oldest beyond those that are kept, as far as the storage
-    /// lets it. Gives its bytes.
+    /// Writes a snapshot if there is no whole one of this offset, and removes the oldest beyond those that are kept, as far as the
+    /// storage lets it. Gives its bytes.
     pub async fn write(&self, partition: u32, offset: u64, state: Packing) -> Result<usize, SnapshotError> {
         let header = Header { kernel_version: KERNEL_VERSION, fingerprint: self.fingerprint.clone(), partition };
-        let bytes = state.finish(&header).await;
-        let length = bytes.len();
+        let bytes = Bytes::from(state.finish(&header).await);
+        let (path, length) = (self.path(partition, offset), bytes.len());
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&self.path(partition, offset), bytes.into(), create).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error.into()),
+        match self.store.put_opts(&path, bytes.clone().into(), create).await {
+            Err(object_store::Error::AlreadyExists { .. }) => self.replace_damaged(&path, bytes).await?,
+            written => drop(written?),
         }
         if let Err(error) = self.prune(partition).await {
             tracing::warn!(partition, %error, "a snapshot is written, older ones could not be removed");
         }
         Ok(length)
+    }
+
+    async fn replace_damaged(&self, path: &Path, bytes: Bytes) -> Result<(), SnapshotError> {
+        let found = self.store.get(path).await?.bytes().await?;
+        if unpack(&found).is_none() {
+            tracing::warn!(%path, "the snapshot is damaged, writing it anew");
+            self.store.put(path, bytes.into()).await?;
+        }
+        Ok(())
     }
 
     async fn prune(&self, partition: u32) -> Result<(), SnapshotError> {
@@ -113,14 +123,14 @@ impl Snapshots {
     }
 
     async fn newest_first(&self, partition: u32) -> Result<Vec<Path>, SnapshotError> {
-        let folder = Path::from(format!("{}/{partition}", self.pipeline));
+        let folder = Path::from(format!("{}/{partition}", self.folder));
         let mut paths: Vec<_> = self.store.list(Some(&folder)).map_ok(|object| object.location).try_collect().await?;
         paths.sort_unstable_by(|one, other| other.cmp(one)); // offsets are written with all their digits
         Ok(paths)
     }
 
     fn path(&self, partition: u32, offset: u64) -> Path {
-        Path::from(format!("{}/{partition}/{offset:020}", self.pipeline))
+        Path::from(format!("{}/{partition}/{offset:020}", self.folder))
     }
 }
 

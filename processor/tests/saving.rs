@@ -89,6 +89,7 @@ impl World {
             late_topic: "late".into(),
             group: "processor".into(),
             pipeline: "main".into(),
+            snapshots_folder: "main".into(),
             parameters: Parameters::default(),
             epoch_ms: EPOCH_MS,
             snapshot_every,

@@ -102,6 +102,16 @@ async fn only_the_newest_three_are_kept_and_one_that_is_there_is_not_changed() {
     assert_eq!(std::fs::read(file(dir.path(), 5)).unwrap(), before);
 }
 
+/// Else the one before would have to do until the next, and the log must go back to it.
+#[tokio::test]
+async fn a_damaged_snapshot_is_written_anew() {
+    let (dir, snapshots) = written(&[40, 41]).await;
+    std::fs::write(file(dir.path(), 41), "").unwrap();
+    assert_eq!(restored(&snapshots).await, Some(40));
+    snapshots.write(3, 41, saved(41)).await.unwrap();
+    assert_eq!(restored(&snapshots).await, Some(41));
+}
+
 #[tokio::test]
 async fn a_snapshot_of_another_pipeline_version_is_refused_with_the_way_out() {
     let (dir, _) = written(&[7]).await;

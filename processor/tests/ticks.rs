@@ -68,6 +68,7 @@ async fn many_points_whose_waits_end_together_are_judged_though_no_record_comes(
         late_topic: "late".into(),
         group: "processor".into(),
         pipeline: "main".into(),
+        snapshots_folder: "main".into(),
         parameters: Parameters { point_wait_ms: 500, ..Parameters::default() },
         epoch_ms: 3_000,
         snapshot_every: Duration::from_secs(3_600),

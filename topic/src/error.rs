@@ -126,9 +126,7 @@ pub enum LogError {
         capacity_bytes: u64,
     },
     /// The spool's storage failed.
-    #[error(
-        "spool in {dir}: {action}: {reason}: see that the disk works and has room"
-    )]
+    #[error("spool in {dir}: {action}: {reason}: see that the disk works and has room")]
     Spool {
         /// Its folder.
         dir: String,
