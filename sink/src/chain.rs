@@ -221,6 +221,25 @@ impl Chain {
         *self = Chain { read_back_at: self.read_back_at, ..Chain::new(next, fingerprint, position) };
     }
 
+    /// Offset of `heartbeats` at which the next epoch must begin.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Fingerprint of all epochs so far; empty before the first.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Before its first epoch: that must have this fingerprint, if it is not empty.
+    pub fn expect(&mut self, fingerprint: &str) {
+        if self.fingerprint.is_empty() {
+            fingerprint.clone_into(&mut self.fingerprint);
+        }
+    }
+
     /// Where to read on `partials` after a restart, so that nothing that waits is lost.
     #[must_use]
     pub fn resume_at(&self) -> u64 {

@@ -88,6 +88,16 @@ pub enum DatabaseError {
         /// Whose epochs are in the tables.
         other: String,
     },
+    /// Another sink began the tables with epochs of other crediting meanwhile.
+    #[error(
+        "epochs of fingerprint {found} cannot join tables of {expected}: changed crediting or SQL needs a new pipeline name and a database of its own"
+    )]
+    Mixed {
+        /// Of the epochs.
+        found: String,
+        /// Of the tables.
+        expected: String,
+    },
 }
 
 /// What a server said, which the error's own text leaves out.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 use topic::Record;
 
-use crate::chain::{self, Arrival, Chain};
+use crate::chain::{self, Arrival, Chain, ChainError};
 use crate::pace::Pace;
-use crate::progress::{Change, Progress};
+use crate::progress::{Bookmark, Change, Progress};
 use crate::transaction::{Gathered, Range};
 use crate::writing::Writing;
 use crate::{Settings, SinkError, limits, meters};
@@ -20,6 +20,10 @@ pub(crate) struct Intake {
     pub(crate) settings: Settings,
     changes: Receiver<Change>,
     pub(crate) chains: BTreeMap<u32, Chain>,
+    /// Fingerprint of the tables; empty before the first epoch of any partition.
+    pub(crate) fingerprint: String,
+    /// The fingerprint for which an epoch of each partition was refused last.
+    refused: BTreeMap<u32, String>,
     /// Epochs whose turn it is, with their partitions; empty before each poll.
     pub(crate) ready: VecDeque<(u32, Arrival)>,
     /// What is gathered.
@@ -41,6 +45,8 @@ impl Intake {
             settings,
             changes,
             chains: BTreeMap::new(),
+            fingerprint: String::new(),
+            refused: BTreeMap::new(),
             ready: VecDeque::new(),
             gathered: Gathered::default(),
             writing: None,
@@ -63,7 +69,17 @@ impl Intake {
             return Err(SinkError::Stranger { partition, offset, pipeline, claimed });
         }
         let arrival = Arrival { offset, bytes: partial.bytes(), partial };
-        let ready = chain.take(arrival).map_err(|source| SinkError::Chain { partition, offset, source })?;
+        chain.expect(&self.fingerprint);
+        let ready = match chain.take(arrival) {
+            Err(ChainError::Fingerprint { found, expected }) => {
+                self.refuse(partition, offset, found, &expected);
+                return Ok(());
+            }
+            taken => taken.map_err(|source| SinkError::Chain { partition, offset, source })?,
+        };
+        if self.fingerprint.is_empty() {
+            chain.fingerprint().clone_into(&mut self.fingerprint);
+        }
         if ready.is_empty() && chain.waiting() == 0 {
             counter!(meters::REPEATS).increment(1);
         }
@@ -73,6 +89,22 @@ impl Intake {
         }
         self.ready.extend(ready.into_iter().map(|arrival| (partition, arrival)));
         Ok(())
+    }
+
+    /// Passes over an epoch of other crediting. It can never join the chain, and stays on the topic: a sink that ended for it would end
+    /// at each start, also when the right processors are back.
+    fn refuse(&mut self, partition: u32, offset: u64, found: String, expected: &str) {
+        counter!(meters::REFUSED).increment(1);
+        if self.refused.get(&partition) != Some(&found) {
+            tracing::error!(
+                partition,
+                offset,
+                found,
+                expected,
+                "epochs of another fingerprint are passed over: a processor with other crediting or SQL writes for this pipeline"
+            );
+            self.refused.insert(partition, found);
+        }
     }
 
     pub(crate) fn merge(&mut self, partition: u32, arrival: Arrival) -> Result<(), SinkError> {
@@ -130,6 +162,22 @@ impl Intake {
         let range = gathered.or_else(|| self.writing.as_ref()?.batch().ranges.get(&partition));
         let next = range.map_or(next_offset, |range| range.to.max(next_offset));
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
+    }
+
+    /// Where partitions are read on of which nothing is on its way into the tables.
+    pub(crate) fn bookmarks(&self) -> Vec<Bookmark> {
+        let is_written =
+            |partition| self.writing.as_ref().is_some_and(|writing| writing.batch().ranges.contains_key(partition));
+        let quiet = self
+            .chains
+            .iter()
+            .filter(|(partition, _)| !self.gathered.ranges.contains_key(partition) && !is_written(partition));
+        let bookmark = |(&partition, chain): (&u32, &Chain)| Bookmark {
+            partition,
+            next_offset: chain.next(),
+            partials_offset: chain.resume_at(),
+        };
+        quiet.map(bookmark).collect()
     }
 
     /// Notes for each partition that is gathered where it would be read on.

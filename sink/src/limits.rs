@@ -34,6 +34,9 @@ pub const WAITING_BYTES: usize = 64 << 20;
 /// Bytes of epochs that may wait in all, a quarter of the memory that a sink has in `k8s/base`. A chain keeps one whatever its size.
 pub const WAITING_BYTES_IN_ALL: usize = 256 << 20;
 
+/// How often it is noted where partitions are read on that get nothing but repeats: well within any retention.
+pub const BOOKMARK_INTERVAL: Duration = Duration::from_secs(300);
+
 /// First pause before a transaction is tried again; doubles.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 

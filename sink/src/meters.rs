@@ -6,6 +6,8 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 pub(crate) const EPOCHS: &str = "watchbeat_sink_epochs_total";
 /// Messages that were repeats.
 pub(crate) const REPEATS: &str = "watchbeat_sink_repeats_total";
+/// Epochs of another fingerprint, passed over.
+pub(crate) const REFUSED: &str = "watchbeat_sink_refused_epochs_total";
 /// Epochs that wait for a missing one, per partition.
 pub(crate) const WAITING: &str = "watchbeat_sink_waiting_epochs";
 /// Merged rows written.
@@ -31,6 +33,8 @@ pub(crate) fn describe() {
     describe_counter!(EPOCHS, "epochs merged");
     counter!(EPOCHS).increment(0);
     describe_counter!(REPEATS, "messages that were in the tables already");
+    describe_counter!(REFUSED, "epochs of another fingerprint, which were passed over");
+    counter!(REFUSED).increment(0);
     describe_gauge!(WAITING, "epochs that wait for a missing one, per partition");
     describe_counter!(ROWS, "merged rows written");
     describe_counter!(TRANSACTIONS, "transactions, by outcome");

@@ -10,20 +10,37 @@ const CLAIM: &str = "insert into watchbeat.owner (pipeline) values ($1) on confl
 /// Tables that were written before they had an owner, or restored without one, are somebody's all the same.
 const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1
     union all select pipeline from watchbeat.progress where pipeline <> $1 and next_offset > 0 limit 1";
+/// Fingerprint of the tables: their owner's, or, before that had one, that of a partition; empty before the first epoch.
+const FINGERPRINT: &str =
+    "select coalesce(nullif((select max(fingerprint) from watchbeat.owner where pipeline = $1), ''),
+    (select max(fingerprint) from watchbeat.progress where pipeline = $1 and next_offset > 0), '')";
+const SIGN: &str = "update watchbeat.owner set fingerprint = $2 where pipeline = $1 and fingerprint = ''";
 
-/// Refuses tables that another pipeline has written.
-pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<(), DatabaseError> {
+/// Refuses tables that another pipeline has written, and gives the fingerprint of this one's; empty before the first epoch.
+pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<String, DatabaseError> {
     let checking = timeout(limits::TRANSACTION_TIMEOUT, async {
-        no_other(pipeline, pool.get().await?.query_opt(OTHER, &[&pipeline]).await?)
+        let client = pool.get().await?;
+        no_other(pipeline, client.query_opt(OTHER, &[&pipeline]).await?)?;
+        Ok(client.query_one(FINGERPRINT, &[&pipeline]).await?.get(0))
     });
     checking.await.unwrap_or(Err(DatabaseError::TimedOut))
 }
 
-/// Makes tables that are nobody's this pipeline's, and refuses those of another. Of two pipelines that begin at once the second waits
-/// here until the first has written or failed.
-pub(crate) async fn claim(transaction: &Transaction<'_>, pipeline: &str) -> Result<(), DatabaseError> {
+/// Makes tables that are nobody's this pipeline's, with this fingerprint, and refuses those of another. Of two that begin at once the
+/// second waits here until the first has written or failed.
+pub(crate) async fn claim(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    fingerprint: &str,
+) -> Result<(), DatabaseError> {
     transaction.execute(CLAIM, &[&pipeline]).await?;
-    no_other(pipeline, transaction.query_opt(OTHER, &[&pipeline]).await?)
+    no_other(pipeline, transaction.query_opt(OTHER, &[&pipeline]).await?)?;
+    let expected: String = transaction.query_one(FINGERPRINT, &[&pipeline]).await?.get(0);
+    if !expected.is_empty() && expected != fingerprint {
+        return Err(DatabaseError::Mixed { found: fingerprint.to_owned(), expected });
+    }
+    transaction.execute(SIGN, &[&pipeline, &fingerprint]).await?;
+    Ok(())
 }
 
 /// Judges what [`OTHER`] answered.

@@ -59,6 +59,35 @@ async fn read_rows(pool: &Pool, pipeline: &str, partitions: &[u32]) -> Result<Ve
     Ok(rows.iter().map(progress).collect())
 }
 
+const MOVE_BOOKMARKS: &str = "update watchbeat.progress as p set partials_offset = b.partials_offset
+    from unnest($2::bigint[], $3::bigint[], $4::bigint[]) as b (partition, next_offset, partials_offset)
+    where p.pipeline = $1 and p.partition = b.partition and p.next_offset = b.next_offset
+    and p.partials_offset < b.partials_offset";
+
+/// A partition whose epochs up to `next_offset` are in the tables: what is before `partials_offset` are repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bookmark {
+    pub(crate) partition: u32,
+    pub(crate) next_offset: u64,
+    pub(crate) partials_offset: u64,
+}
+
+/// Notes where partitions are read on that have got nothing but repeats: retention may take those. One that has moved on meanwhile is left
+/// alone.
+pub(crate) async fn move_bookmarks(pool: &Pool, pipeline: &str, bookmarks: &[Bookmark]) -> Result<u64, DatabaseError> {
+    let column = |of: fn(&Bookmark) -> u64| bookmarks.iter().map(|bookmark| of(bookmark).cast_signed()).collect();
+    let [partitions, next_offsets, partials_offsets]: [Vec<i64>; 3] = [
+        column(|bookmark| bookmark.partition.into()),
+        column(|bookmark| bookmark.next_offset),
+        column(|bookmark| bookmark.partials_offset),
+    ];
+    let moving = timeout(limits::TRANSACTION_TIMEOUT, async {
+        let client = pool.get().await?;
+        Ok(client.execute(MOVE_BOOKMARKS, &[&pipeline, &partitions, &next_offsets, &partials_offsets]).await?)
+    });
+    moving.await.unwrap_or(Err(DatabaseError::TimedOut))
+}
+
 /// A partition that came or left; the loop learns of it in order.
 #[derive(Debug)]
 pub(crate) enum Change {

@@ -3,7 +3,7 @@
 //! [`crate::intake`].
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
 use service::{Component, Readiness, Stop, TaskError};
@@ -50,6 +50,8 @@ struct Sink {
     stop: Stop,
     /// How long a transaction may take at first.
     patience: Duration,
+    /// When it was last noted where partitions are read on that get nothing but repeats.
+    bookmarked: Instant,
 }
 
 impl Sink {
@@ -75,7 +77,7 @@ impl Sink {
         };
         let consumer = log.consumer(&settings.partials_topic, &settings.group, Box::new(assignment))?;
         let intake = Intake::new(settings, changes, patience);
-        Ok(Sink { source: log, consumer, intake, pool, runtime, database, stop, patience })
+        Ok(Sink { source: log, consumer, intake, pool, runtime, database, stop, patience, bookmarked: Instant::now() })
     }
 
     fn run(&mut self) -> Result<(), SinkError> {
@@ -105,6 +107,7 @@ impl Sink {
             } else if self.intake.leaving || (self.intake.is_due() && self.intake.writing.is_none()) {
                 self.write()?;
             }
+            self.move_bookmarks_if_due();
         }
         self.write()?;
         self.settle().map(drop)
@@ -112,12 +115,29 @@ impl Sink {
 
     /// Waits until the tables can be read, before any partition comes: a sink in reserve has none, and is ready all the same.
     /// Refuses tables of another pipeline.
-    fn reach_database(&self) -> Result<(), SinkError> {
+    fn reach_database(&mut self) -> Result<(), SinkError> {
         let checking = persistently("reaching the database", &self.pool, &self.database, &self.stop, async || {
             owner::check(&self.pool, &self.intake.settings.pipeline).await
         });
-        self.runtime.block_on(checking)?;
+        self.intake.fingerprint = self.runtime.block_on(checking)?.unwrap_or_default();
         Ok(())
+    }
+
+    /// Notes now and then where partitions are read on that get nothing but repeats. For the day on which retention has taken those, so a
+    /// failure can wait for the next time.
+    fn move_bookmarks_if_due(&mut self) {
+        if self.bookmarked.elapsed() >= limits::BOOKMARK_INTERVAL {
+            self.move_bookmarks();
+        }
+    }
+
+    fn move_bookmarks(&mut self) {
+        self.bookmarked = Instant::now();
+        let (bookmarks, pipeline) = (self.intake.bookmarks(), &self.intake.settings.pipeline);
+        match self.runtime.block_on(progress::move_bookmarks(&self.pool, pipeline, &bookmarks)) {
+            Ok(moved) => tracing::debug!(moved, "noted where partitions without new epochs are read on"),
+            Err(error) => tracing::debug!(%error, "it could not be noted where partitions are read on"),
+        }
     }
 
     /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that

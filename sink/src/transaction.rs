@@ -2,7 +2,7 @@
 //! begins to where it ends: whoever comes second finds no row and writes nothing.
 
 use std::cell::{Cell, OnceCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -46,6 +46,14 @@ impl From<Gathered> for Batch {
         let mut merged = merged.ordered();
         merged.tables.sort_unstable_by(|(one, _), (other, _)| write_order(one).cmp(&write_order(other)));
         Batch { ranges, merged, epochs }
+    }
+}
+
+impl Batch {
+    /// The fingerprints of partitions whose first epochs are in it: all must be the tables'.
+    fn first_fingerprints(&self) -> BTreeSet<&str> {
+        let first = self.ranges.values().filter(|range| range.from == 0);
+        first.map(|range| range.fingerprint.as_str()).collect()
     }
 }
 
@@ -133,8 +141,8 @@ async fn attempt(
     let mut client = pool.get().await?;
     running.get_or_init(|| client.cancel_token());
     let transaction = client.transaction().await?;
-    if batch.ranges.values().any(|range| range.from == 0) {
-        owner::claim(&transaction, pipeline).await?; // before any row is locked: it may wait
+    for fingerprint in batch.first_fingerprints() {
+        owner::claim(&transaction, pipeline, fingerprint).await?; // before any row is locked: it may wait
     }
     for (partition, range) in &batch.ranges {
         if !advance(&transaction, pipeline, *partition, range).await? {

@@ -287,8 +287,7 @@ async fn what_is_no_part_of_the_chain_ends_the_sink_with_a_line_that_says_so() {
     let first = epochs(&mut rng, 0, &mut Expected::default()).swap_remove(0);
     let to = first.to;
     type Breakage = fn(&mut Partial);
-    let cases: [(&str, Breakage); 3] = [
-        ("fingerprint", |partial| partial.fingerprint = "f2".into()),
+    let cases: [(&str, Breakage); 2] = [
         ("overlaps the tables", |partial| partial.to += 5),
         ("a topic of partials of its own", |partial| partial.pipeline = "other".into()),
     ];
@@ -304,4 +303,29 @@ async fn what_is_no_part_of_the_chain_ends_the_sink_with_a_line_that_says_so() {
         let said = ended.unwrap_err().to_string();
         assert!(said.contains(message), "expected {message:?} in {said:?}");
     }
+}
+
+/// A processor with other views is started by mistake, and writes also for partitions that have nothing in the tables yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn epochs_of_another_fingerprint_are_passed_over_on_every_partition() {
+    let (mut rng, world) = (StdRng::seed_from_u64(1), World::new().await);
+    let [first, second] = [0, 1].map(|partition| epochs(&mut rng, partition, &mut Expected::default()));
+    let foreign = |epoch: &Partial| Partial { fingerprint: "f2".into(), ..epoch.clone() };
+    let mut running = world.start();
+    world.publish(&first[0]).await;
+    world.wait_for(&[first[0].to, 0, 0]).await;
+    for restarts in [false, true] {
+        if restarts {
+            running.end().await.unwrap();
+            world.publish(&foreign(&second[0])).await;
+            running = world.start();
+        }
+        world.publish(&foreign(&second[0])).await;
+        world.publish(&foreign(&first[1])).await;
+    }
+    world.publish(&first[1]).await;
+    world.wait_for(&[first[1].to, 0, 0]).await;
+    world.publish(&second[0]).await;
+    world.wait_for(&[first[1].to, second[0].to, 0]).await;
+    running.end().await.unwrap();
 }

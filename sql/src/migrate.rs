@@ -27,6 +27,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0013_ad_lines", include_str!("../migrations/0013_ad_lines.sql")),
     ("0014_room_for_updates", include_str!("../migrations/0014_room_for_updates.sql")),
     ("0015_owner", include_str!("../migrations/0015_owner.sql")),
+    ("0016_owner_fingerprint", include_str!("../migrations/0016_owner_fingerprint.sql")),
 ];
 
 /// What must be there before anything can be recorded.

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use sql::partial::{Kind, Ledger, Role};
 use sql::spelt::{Column, Partial, Table};
 use sql::testing::TestDatabase;
-use std::time::Instant;
 use topic::{Outgoing, Record, TopicSpec};
 
 const EPOCHS: u64 = 40;
@@ -183,10 +182,32 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
     assert_eq!(first[0].get::<_, i64>(0), WRITTEN.cast_signed());
 }
 
+/// Else retention would take them one day, and with them the place where the sink reads on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeats_that_nothing_new_comes_behind_are_not_read_again_after_a_restart() {
+    let bed = Bed::new(&[0, 1, 0, 1]).await;
+    let (mut sink, ..) = bed.open(1_000, DEADLINE);
+    let reading = move || {
+        sink.reach_database().unwrap();
+        read_to(&mut sink, 2);
+        sink.merge_ready().unwrap();
+        sink.write().unwrap();
+        sink.move_bookmarks();
+        sink.settle().unwrap();
+        read_to(&mut sink, 4);
+        sink
+    };
+    let mut sink = tokio::task::spawn_blocking(reading).await.unwrap();
+    let place = "select partials_offset from watchbeat.progress";
+    assert_eq!(bed.number(place).await, 2, "what was being written was left alone");
+    tokio::task::spawn_blocking(move || sink.move_bookmarks()).await.unwrap();
+    assert_eq!(bed.number(place).await, 4);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_without_partitions_has_a_database_that_is_ready() {
     let bed = Bed::new(&[]).await;
-    let (sink, readiness, _) = bed.open(1, DEADLINE);
+    let (mut sink, readiness, _) = bed.open(1, DEADLINE);
     assert_eq!(readiness.reasons()[0], ("sink_database", Some("starting".to_owned())));
     tokio::task::spawn_blocking(move || sink.reach_database()).await.unwrap().unwrap();
     assert_eq!(readiness.reasons()[0], ("sink_database", None));
@@ -196,7 +217,7 @@ async fn a_sink_without_partitions_has_a_database_that_is_ready() {
 async fn the_tables_of_another_pipeline_are_left_alone() {
     let bed = Bed::new(&[]).await;
     let reach = async || {
-        let (sink, ..) = bed.open(1, DEADLINE);
+        let (mut sink, ..) = bed.open(1, DEADLINE);
         let reached = tokio::task::spawn_blocking(move || sink.reach_database()).await.unwrap();
         reached.map_err(|error| error.to_string())
     };
@@ -250,4 +271,14 @@ async fn a_partition_tells_how_far_the_tables_are_as_soon_as_a_sink_has_it() {
     assert_eq!(told().await, None, "it has no record yet, so nothing is behind");
     bed.client.batch_execute("update watchbeat.progress set next_offset = 5, clock = 7000").await.unwrap();
     assert_eq!(told().await, Some(7_000.0));
+}
+
+/// Takes in what is on partition 0 before this offset.
+fn read_to(sink: &mut Sink, offset: u64) {
+    while sink.intake.chains.get(&0).is_none_or(|chain| chain.resume_at() < offset) {
+        let intake = &mut sink.intake;
+        let mut take = |records: &[Record<'_>]| records.iter().for_each(|record| intake.take(record).unwrap());
+        sink.consumer.poll(Duration::ZERO, 2, &mut take).unwrap();
+        sink.intake.follow_assignment();
+    }
 }

@@ -144,6 +144,29 @@ async fn of_two_pipelines_that_begin_at_once_one_has_the_tables_and_the_other_wr
     }
 }
 
+/// Two sinks, each of which has got the first epochs of a processor with other views.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_fingerprints_that_begin_at_once_one_has_the_tables_and_the_other_writes_nothing() {
+    let of = |partition: u32, fingerprint: &str| {
+        let Batch { ranges, merged, epochs } = batch(0, 1);
+        let range = Range { fingerprint: fingerprint.to_owned(), ..ranges[&0].clone() };
+        Batch { ranges: [(partition, range)].into(), merged, epochs }
+    };
+    for _ in 0..10 {
+        let bed = Bed::new().await;
+        progress::read(&bed.pool, "default", &[1]).await.unwrap();
+        let (one, other) = (of(0, "f1"), of(1, "f2"));
+        match tokio::join!(bed.write(&one, PATIENCE), bed.write(&other, PATIENCE)) {
+            (Ok(Some(Outcome::Committed)), Err(DatabaseError::Mixed { .. }))
+            | (Err(DatabaseError::Mixed { .. }), Ok(Some(Outcome::Committed))) => {}
+            both => panic!("{both:?}"),
+        }
+        let mixed = Batch { ranges: one.ranges.into_iter().chain(other.ranges).collect(), ..batch(0, 1) };
+        let refused = bed.write(&mixed, PATIENCE).await;
+        assert!(matches!(refused, Err(DatabaseError::Mixed { .. })), "{refused:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_fails_is_an_error_and_leaves_nothing() {
     let bed = Bed::new().await;
