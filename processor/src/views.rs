@@ -131,7 +131,7 @@ impl View {
             .map_err(|fault| ViewError::Unmergeable(format!("its table {fault}")))?;
         check_casts(&context.state().optimize(&plan)?)?;
         let coded = coded(&plan, relation)?;
-        trial::try_out(statement, &plan, relation).await?;
+        trial::try_out(statement, &plan, relation, &columns).await?;
         let plan = context.state().create_physical_plan(&coded.plan).await?;
         let (sources, last_row) = (coded.sources, coded.last_row);
         Ok(View { name, columns, query: query.to_string(), relation: index, plan, sources, last_row })
@@ -158,6 +158,9 @@ fn parse(text: &str) -> Result<(String, Statement), ViewError> {
             let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
             if !plain {
                 return Err(refused("a view's name is lower-case letters, digits and underscores"));
+            }
+            if sql::views::RESERVED.contains(&name.as_str()) {
+                return Err(refused("there is a table of that name, which no view fills: give the view another"));
             }
             Ok((name, Statement::Query(view.query)))
         }

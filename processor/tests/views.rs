@@ -252,6 +252,8 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
              group by site, user_id",
             "ignore nulls",
         ),
+        ("select site, sum(event_time) as a from sessions group by site", "would not fit its table"),
+        ("select site, sum(from_ms * to_ms) as a from intervals group by site", "would not fit its table"),
         ("select site, sum(gross_ms / wall_ms) as a from sessions group by site", "nullif(…, 0)"),
         ("select site, sum(gross_ms % 0) as a from sessions group by site", "nullif(…, 0)"),
         ("select site, sum(gross_ms / nullif(wall_ms, 1)) as a from sessions group by site", "nullif(…, 0)"),
@@ -298,6 +300,13 @@ async fn what_would_not_merge_is_refused_with_the_way_out() {
         let error = Views::plan(&[source]).await.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(reason) && error.starts_with("view refused.sql"), "{query}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_view_has_no_name_of_a_table_that_no_view_fills() {
+    let text = "create materialized view progress as select site, count(*) as n from sessions group by site".to_owned();
+    let refused = Views::plan(&[sql::views::ViewSource { file: "refused.sql".into(), text }]).await.err().unwrap();
+    assert!(refused.to_string().contains("give the view another"), "{refused}");
 }
 
 #[tokio::test]

@@ -12,6 +12,9 @@ pub struct ViewSource {
 /// The view that the account of all records is held against: without it nothing could be verified.
 pub const LEDGER: &str = "ledger_minutes";
 
+/// The tables that no view fills: a view of such a name would fail in the database.
+pub const RESERVED: [&str; 7] = ["progress", "owner", "videos", "licences", "ad_lines", "migrations", "migration_lock"];
+
 /// Name and text of each shipped view; it fills the table of its name.
 const SHIPPED: [(&str, &str); 9] = [
     ("watch_sessions", include_str!("../views/watch_sessions.sql")),

@@ -2,20 +2,24 @@
 //! of them would stop its pipeline for good, since the log keeps the row. A trial is no proof: it sees nothing of what a
 //! view does only with values that are not among these.
 
-use crate::coded::coded;
-use crate::plan::ViewError;
+use crate::coded::{Source, coded};
+use crate::plan::{TableColumn, ViewError, unmergeable};
 use crate::relations::{ColumnType, Content, Relation};
 use arrow::array::{
-    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array,
+    ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array,
 };
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use playback::validate;
+use sql::partial::Role;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -36,17 +40,46 @@ const POSITION_MS: i64 = *validate::POSITION_MS.end();
 const INTERVAL_MS: i64 = *validate::PLAYED_MS.end();
 const PLAYED_MS: i64 = INTERVAL_MS * 1_000 / *validate::RATE_THOUSANDTHS.start();
 
-/// Fails as the view of this plan, of this query over `relation`, would on a row.
-pub(super) async fn try_out(query: Statement, plan: &LogicalPlan, relation: &Relation) -> Result<(), ViewError> {
+/// What a sum may be after one row: ten thousand million of them, a month of the design load for one key, still fit a bigint. A sum that does
+/// not fit ends every sink that meets it.
+const MOST_PER_ROW: i64 = i64::MAX / 10_000_000_000;
+
+/// Fails as the view of this plan, of this query over `relation`, would on a row; or when its sums would not fit its table before long.
+pub(super) async fn try_out(
+    query: Statement,
+    plan: &LogicalPlan,
+    relation: &Relation,
+    columns: &[TableColumn],
+) -> Result<(), ViewError> {
     let config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
     let context = SessionContext::new_with_config(config);
     let table = MemTable::try_new(relation.schema(), vec![vec![rows(relation, &texts(plan))]])?;
     context.register_table(relation.name, Arc::new(table))?;
     let state = context.state();
-    let plan = coded(&state.statement_to_plan(query).await?, relation)?.plan;
-    let plan = state.create_physical_plan(&plan).await?;
-    let output = collect(plan, context.task_ctx()).await;
-    output.map(drop).map_err(ViewError::Failing)
+    let coded = coded(&state.statement_to_plan(query).await?, relation)?;
+    let plan = state.create_physical_plan(&coded.plan).await?;
+    let output = collect(plan, context.task_ctx()).await.map_err(ViewError::Failing)?;
+    for (column, source) in columns.iter().zip(&coded.sources) {
+        match source {
+            Source::Output(number) if column.role == Role::Sum => check_sum(&column.name, *number, &output)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a sum that is greater than so many rows may make it.
+fn check_sum(name: &str, output_column: usize, output: &[RecordBatch]) -> Result<(), ViewError> {
+    for batch in output {
+        let sums = cast(batch.column(output_column), &DataType::Int64).map_err(DataFusionError::from)?;
+        let is_too_great = |sum: i64| sum.unsigned_abs() > MOST_PER_ROW.unsigned_abs() * u64::from(ROWS);
+        if sums.as_primitive::<Int64Type>().iter().flatten().any(is_too_great) {
+            return unmergeable(format!(
+                "column {name} grows by more than {MOST_PER_ROW} a row, and would not fit its table before long: sum something smaller"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The hostile texts, and those that the view compares with.

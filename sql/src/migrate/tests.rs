@@ -3,6 +3,7 @@
 use super::*;
 use crate::database::connect;
 use sql_testing::TestDatabase;
+use std::collections::BTreeSet;
 
 use ::sql::testing as sql_testing;
 
@@ -76,6 +77,16 @@ fn each_database_gets_its_own_lines() {
     let yugabyte = ["create table t (\na text,\nprimary key (a hash)\n) split into 2 tablets\n", "select 1\n"];
     assert_eq!(statements(text, false), postgres);
     assert_eq!(statements(text, true), yugabyte);
+}
+
+#[tokio::test]
+async fn every_table_is_a_views_or_reserved() {
+    let (_database, mut client) = database().await;
+    migrate(&mut client).await.unwrap();
+    let rows = client.query("select tablename::text from pg_tables where schemaname = 'watchbeat'", &[]).await.unwrap();
+    let found: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let known = crate::views::names().chain(crate::views::RESERVED).map(str::to_owned).collect();
+    assert_eq!(found, known);
 }
 
 #[test]
