@@ -55,6 +55,13 @@ pub(crate) fn refused(problem: &Problem) -> Response<Full<Bytes>> {
     response
 }
 
+/// As the library answers a head with too many fields in HTTP/1.1.
+pub(crate) fn head_too_large() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response
+}
+
 fn json(answer: &impl serde::Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(answer).expect("texts and numbers are always JSON"))
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::grant::{Denied, Grant, Permit, Site};
 use crate::incoming::{self, Room};
 use crate::keys::Keys;
-use crate::limits::{MAX_BODY_BYTES, RETRY_AFTER_S};
+use crate::limits::{MAX_BODY_BYTES, MAX_HEAD_FIELDS, RETRY_AFTER_S};
 use crate::meters::Meters;
 use crate::net::Peer;
 use crate::outlet::{Outlet, Refused};
@@ -61,6 +61,11 @@ impl Gateway {
 
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        if request.headers().len() > MAX_HEAD_FIELDS {
+            let response = answer::head_too_large(); // over HTTP/2, where a field may be one byte and take a hundred in memory
+            self.meters.request(response.status().as_u16());
+            return response;
+        }
         let sample = self.sampler.sample(&request, &self.shared.sampling);
         // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
         // be cold when it is touched again.
@@ -94,15 +99,18 @@ impl Gateway {
     ) -> (Option<HeaderValue>, Result<Outcome, Problem>) {
         let (head, mut body) = request.into_parts();
         let outcome = self.outcome(&head, &mut body, peer, sample).await;
+        let origin = access::origin(&head.headers).cloned();
         if let Err(Problem { fault, .. }) = &outcome {
             // Who waits for `100 Continue` has sent no body yet and learns from the answer not to; from who has gone silent
             // nothing more comes.
             let is_silent = matches!(fault, Fault::BodyTimeout | Fault::IncompleteBody);
-            if !is_silent && !head.headers.contains_key(EXPECT) {
+            let has_sent = !is_silent && !head.headers.contains_key(EXPECT);
+            drop(head); // the rest of the body may take its time
+            if has_sent {
                 incoming::discard(&mut body).await;
             }
         }
-        (access::origin(&head.headers).cloned(), outcome)
+        (origin, outcome)
     }
 
     async fn outcome(
@@ -154,7 +162,8 @@ impl Gateway {
             None => (form.reports(&bytes), user_id),
             Some(format) => {
                 let reports = format.reports(&bytes, head.uri.query(), user_id.as_deref()).map(Reports::Foreign);
-                (reports, user_id.and_then(|user_id| adapters::id(&user_id)).map(Arc::from))
+                // A token for nobody stays one: without a user it would be good for everybody.
+                (reports, user_id.map(|user_id| adapters::id(&user_id).unwrap_or_default().into()))
             }
         };
         let verdict = self.verdict(&reports.inspect_err(spoiled)?, &grant, user_id.as_deref())?;

@@ -7,7 +7,7 @@ use crate::limits::{
 use crate::problem::{Fault, Problem};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,8 +65,12 @@ async fn read(body: &mut Incoming, room: &mut Room<'_>) -> Result<Bytes, Problem
         if first.len().max(all.len()) + data.len() > MAX_BODY_BYTES {
             return Err(Fault::BodyTooLarge.into());
         }
+        // Most bodies come in one piece: that need not be copied, and takes no room, since nobody waits for the rest of it. So those who
+        // let others wait for theirs take no room from them.
+        if first.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
         room.take(data.len())?;
-        // Most bodies come in one piece, which then need not be copied.
         if first.is_empty() && all.is_empty() {
             first = data;
         } else {

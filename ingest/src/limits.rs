@@ -30,6 +30,10 @@ pub(crate) const MAX_CONNECTIONS: usize = 65_536;
 pub(crate) const RESERVED_FILES: usize = 512;
 /// Bytes of the head of a request.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Fields of the head of a request. In HTTP/1.1 the library counts them.
+pub(crate) const MAX_HEAD_FIELDS: usize = 100;
+/// Bytes of the refused reports of one body that are kept: a hundred usual ones, and not the megabyte that a few bytes can become.
+pub(crate) const MAX_DEAD_BODY_BYTES: usize = 64 << 10;
 /// Bytes of a refused report that are kept on the dead-letter topic, as they are written there: a control character takes six.
 pub(crate) const MAX_DEAD_REPORT_BYTES: usize = 8 << 10;
 /// Bytes of an unwanted body that are read and thrown away, so that the sender gets to see the answer.

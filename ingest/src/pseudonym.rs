@@ -99,10 +99,10 @@ impl Peppers {
         if epochs.is_empty() { Err(PepperError::Empty) } else { Ok(Self(epochs)) }
     }
 
-    /// The pseudonym of a user in the epoch of an event time (ms since the epoch); before the first epoch, the first holds.
-    /// Of the event time and not of the receipt, so that a report that is sent again keeps it.
-    pub(crate) fn pseudonym(&self, site: &str, user_id: &str, event_time: i64) -> String {
-        let after = self.0.partition_point(|epoch| epoch.from <= event_time);
+    /// The pseudonym of a user in the epoch of a time (ms since the epoch); before the first epoch, the first holds. Of the time that the
+    /// device gave its report: a report that is sent again keeps that, and neither its receipt nor what is corrected by it.
+    pub(crate) fn pseudonym(&self, site: &str, user_id: &str, device_time: i64) -> String {
+        let after = self.0.partition_point(|epoch| epoch.from <= device_time);
         let epoch = &self.0[after.saturating_sub(1)];
         let mut mac = epoch.keyed.clone();
         mac.update(site.as_bytes());

@@ -4,7 +4,7 @@
 use crate::adapters::Foreign;
 use crate::body::Reports;
 use crate::consent;
-use crate::limits::MAX_DEAD_REPORT_BYTES;
+use crate::limits::{MAX_DEAD_BODY_BYTES, MAX_DEAD_REPORT_BYTES};
 use crate::pseudonym::Peppers;
 use crate::records::Records;
 use crate::redaction::Redaction;
@@ -32,6 +32,8 @@ pub(crate) struct Verdict {
     pub(crate) unrecognised: usize,
     /// What the sender is told about the refused ones.
     pub(crate) rejected: Vec<Rejected>,
+    /// Bytes of refused reports that are kept.
+    kept_bytes: usize,
     /// The users of the accepted reports, as they sent themselves, each with how many; only gathered when asked for.
     pub(crate) users: BTreeMap<String, u32>,
 }
@@ -96,7 +98,7 @@ impl Verdict {
     ) {
         match judged {
             Ok(heartbeat) if context.user_id.is_some_and(|user_id| user_id != heartbeat.user_id) => {
-                self.refuse(index, Code::UserNotAllowed.into(), context, Report::of_refused(&text(), context));
+                self.refuse(index, Code::UserNotAllowed.into(), context, || Report::of_refused(&text(), context));
             }
             Ok(mut heartbeat) => {
                 self.accepted += 1;
@@ -108,15 +110,26 @@ impl Verdict {
                     consent::forget(&mut heartbeat, context.site, context.peppers);
                 } else if let Some(peppers) = context.peppers {
                     heartbeat.user_id =
-                        peppers.pseudonym(context.site, &heartbeat.user_id, heartbeat.event_time).into();
+                        peppers.pseudonym(context.site, &heartbeat.user_id, heartbeat.device_time).into();
                 }
                 self.records.heartbeats.push(outgoing_record(&heartbeat, context));
             }
-            Err(rejection) => self.refuse(index, rejection, context, Report::of_refused(&text(), context)),
+            Err(rejection) => self.refuse(index, rejection, context, || Report::of_refused(&text(), context)),
         }
     }
 
-    fn refuse(&mut self, index: usize, rejection: Rejection, context: ReportContext<'_>, report: Report) {
+    /// Refuses a report, and keeps it for the dead letters as long as its body has not filled its part of them.
+    fn refuse(
+        &mut self,
+        index: usize,
+        rejection: Rejection,
+        context: ReportContext<'_>,
+        report: impl FnOnce() -> Report,
+    ) {
+        let left = MAX_DEAD_BODY_BYTES - self.kept_bytes;
+        let report = Some(report).filter(|_| left > 0).map(|report| report()).filter(|report| report.bytes() <= left);
+        let report = report.unwrap_or(Report::Withheld);
+        self.kept_bytes += report.bytes();
         self.records.dead_letters.push(outgoing_dead_letter(&rejection, context, report));
         let Rejection { code, detail } = rejection;
         self.rejected.push(Rejected { index, code: code.as_str(), detail });
@@ -130,7 +143,7 @@ impl Verdict {
             Foreign::Refused { rejection, source } => {
                 // Where its user is nobody knows, so with a pepper nothing of it is kept.
                 let source = source.as_deref().filter(|_| context.peppers.is_none());
-                let report = source.map_or(Report::Withheld, Report::of_text);
+                let report = || source.map_or(Report::Withheld, Report::of_text);
                 self.refuse(index, rejection.clone(), context, report);
             }
             Foreign::Ignored => self.ignored += 1,
@@ -197,6 +210,14 @@ impl Report {
             return Report::Json(value);
         }
         Report::Text(beginning(text).to_owned())
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Report::Json(raw) => raw.get().len(),
+            Report::Text(text) => text.len(),
+            Report::Withheld => 0,
+        }
     }
 
     /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the

@@ -25,11 +25,36 @@ fn of_session(session_id: &str, seq: u32, more: &str) -> String {
 }
 
 async fn start(keys: Option<&str>, has_pepper: bool) -> Gateway {
+    start_with(keys, has_pepper.then_some(PEPPERS)).await
+}
+
+async fn start_with(keys: Option<&str>, peppers: Option<&str>) -> Gateway {
     Gateway::start_with(keys, MAX_MESSAGE_BYTES, |settings, dir| {
-        settings.pepper = has_pepper.then(|| dir.join("peppers.json"));
-        std::fs::write(dir.join("peppers.json"), PEPPERS).unwrap();
+        settings.pepper = peppers.map(|peppers| {
+            std::fs::write(dir.join("peppers.json"), peppers).unwrap();
+            dir.join("peppers.json")
+        });
     })
     .await
+}
+
+/// Else it would count twice: for two users, on two partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_sent_again_while_peppers_change_keeps_its_pseudonym() {
+    let changed_at = now_ms() - 5_000;
+    let gateway = start_with(None, Some(&PEPPERS.replace("\"from\":1000", &format!("\"from\":{changed_at}")))).await;
+    let event_time = changed_at - 1;
+    for held_ms in [0, 10_000] {
+        let sent_at = event_time + held_ms; // as much later as the gateway takes it for earlier
+        let body = format!(
+            r#"{{"session_id":"s","seq":0,"user_id":"u","video_id":"v","event_time":{event_time},"sent_at":{sent_at},"position_ms":1000}}"#
+        );
+        assert_eq!(gateway.post_json(&body).await.status, 202);
+    }
+    let records = gateway.records(2).await;
+    assert!(records[0].event_time > changed_at && records[1].event_time < changed_at);
+    assert!(records[0].user_id.starts_with("1.") && records[0].user_id == records[1].user_id);
+    gateway.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

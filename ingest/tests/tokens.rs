@@ -105,6 +105,16 @@ async fn a_token_of_a_user_is_good_for_the_events_of_other_formats_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_nobody_is_good_for_nobody() {
+    let (gateway, token) = gateway_and_token(60, &json!({"sub": ""})).await;
+    let event = format!("cid=\"v\",e=t,pt=5000,sid=\"s\",sn=1,sta=p,ts={},v=2", now_ms());
+    let headers = [("Content-Type", "application/cmcd"), ("X-Watchbeat-Key", token.as_str())];
+    gateway.post("/v1/adapters/cmcd?user_id=somebody", &headers, event.as_bytes()).await;
+    assert_eq!(gateway.dead_letters(1).await[0]["code"], json!("user_not_allowed"));
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_a_user_carries_the_reports_of_nobody_else() {
     let (gateway, token) = gateway_and_token(60, &json!({"sub": "u"})).await;
     let other = report(1, "").replace("\"user_id\":\"u\"", "\"user_id\":\"somebody\"");

@@ -103,6 +103,7 @@ impl<'a> Unchecked<'a> {
             user_id,
             video_id,
             event_time,
+            device_time: device_time.clamp(received_at.saturating_sub(OLDEST_MS), received_at.saturating_add(AHEAD_MS)),
             received_at,
             position_ms,
             played: played(self.from_ms, self.played_ms)?,

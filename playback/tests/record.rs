@@ -12,6 +12,7 @@ fn full() -> Heartbeat<'static> {
         user_id: "user-1".into(),
         video_id: "v-1".into(),
         event_time: 1_750_000_000_000,
+        device_time: 1_750_000_000_000,
         received_at: 1_750_000_000_008,
         position_ms: 60_000,
         played: Some(Played { from_ms: 55_000, played_ms: 5_040 }),

@@ -77,14 +77,16 @@ impl Draft {
     }
 }
 
-/// An id in our characters: as it is when it has no other, else with `:XX` (hexadecimal) for each byte that is none of
-/// `A-Z a-z 0-9 . _ -`, so that two ids never become one. An empty text is no id.
+/// An id in our characters: as it is when it has no other and nothing that looks escaped, else with `:XX` (hexadecimal) for each byte that
+/// is none of `A-Z a-z 0-9 . _ -`, so that two ids never become one. An empty text is no id.
 pub(crate) fn id(text: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text.is_empty() {
         return None;
     }
-    if text.bytes().all(|byte| is_plain(byte) || byte == b':') {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    let looks_escaped = text.as_bytes().windows(3).any(|three| three[0] == b':' && three[1..].iter().all(is_digit));
+    if !looks_escaped && text.bytes().all(|byte| is_plain(byte) || byte == b':') {
         return Some(text.to_owned());
     }
     let mut escaped = String::with_capacity(text.len() * 2);
@@ -144,6 +146,8 @@ mod tests {
             ("film/1: a", Some("film:2F1:3A:20a")),
             ("\u{e9}", Some(":C3:A9")),
             (" ", Some(":20")),
+            (":20", Some(":3A20")),
+            ("urn:film:AF", Some("urn:3Afilm:3AAF")),
             ("", None),
         ];
         for (text, escaped) in ids {

@@ -42,7 +42,7 @@ prop_compose! {
         let state = [State::Playing, State::Paused, State::Buffering, State::Seeking, State::Ended, State::Error][state];
         Heartbeat {
             session_id: session_id.into(), seq, user_id: user_id.into(), video_id: video_id.into(), event_time,
-            received_at: RECEIVED_AT, position_ms, played, state, rate, duration_ms,
+            device_time: event_time, received_at: RECEIVED_AT, position_ms, played, state, rate, duration_ms,
             territory: territory.map(Cow::Owned), device: device.map(Cow::Owned), consent, ad,
         }
     }
