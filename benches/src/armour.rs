@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
     let target = role::free_address()?;
     let gateway = Role::start(&["ingest", "--listen", &target.to_string(), "--keys", &keys.to_string_lossy()])?;
     let mut rounds = Vec::new();
-    for _ in 0..setting("ROUNDS", 3).max(1) {
+    for _ in 0..setting("ROUNDS", 3)?.max(1) {
         let alone = quiet(&gateway, target)?;
         let attackers = Attackers::start(target)?;
         let attacked = quiet(&gateway, target)?;
@@ -80,9 +80,9 @@ fn quiet(gateway: &Role, target: SocketAddr) -> Result<Figures> {
         key: Some("quiet"),
         connections: 256,
         reports: 1,
-        rate: Some(setting("QUIET_RATE", QUIET_RATE) as f64),
+        rate: Some(setting("QUIET_RATE", QUIET_RATE)? as f64),
         warm_up: Duration::from_secs(2),
-        duration: Duration::from_secs(setting("SECONDS", 10)),
+        duration: Duration::from_secs(setting("SECONDS", 10)?),
     };
     load::run(&plan, &|| gateway.cpu())
 }
@@ -96,7 +96,7 @@ struct Attackers {
 impl Attackers {
     /// Starts them, and waits until all have come.
     fn start(target: SocketAddr) -> Result<Attackers> {
-        let (slow, greedy) = (setting("SLOW", SLOW), setting("GREEDY", GREEDY));
+        let (slow, greedy) = (setting("SLOW", SLOW)?, setting("GREEDY", GREEDY)?);
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["attack", "--target", &target.to_string(), "--key", "noisy"]);
         command.args(["--rate", &(NOISY_ALLOWANCE * 10).to_string()]);

@@ -26,16 +26,16 @@ const WRITTEN: &str =
     "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint, pg_database_size(current_database())";
 
 pub(crate) async fn run() -> Result<()> {
-    let (viewers, partitions) = (setting("VIEWERS", VIEWERS), setting("PARTITIONS", PARTITIONS));
+    let (viewers, partitions) = (setting("VIEWERS", VIEWERS)?, setting("PARTITIONS", PARTITIONS)?);
     role::migrate(u32::try_from(partitions)?)?;
     let dir = tempfile::tempdir()?;
     let account = dir.path().join("account").to_string_lossy().into_owned();
-    let (viewers_text, seed, kafka) = (viewers.to_string(), setting("SEED", 1).to_string(), role::kafka_dir()?);
+    let (viewers_text, seed, kafka) = (viewers.to_string(), setting("SEED", 1)?.to_string(), role::kafka_dir()?);
     let day = ["loadgen", "fill", "--profile", "day", "--viewers", &viewers_text, "--seed", &seed];
     let filled = role::told(&[&day[..], &["--account", &account, "--disk", &kafka]].concat())?;
     ensure!(filled["complete"] == true, "the day was not written: {filled}");
     let records = filled["heartbeats"].as_i64().context("heartbeats of the day")?;
-    let replayed = replay(records, setting("PROCESSORS", PROCESSORS), dir.path()).await?;
+    let replayed = replay(records, setting("PROCESSORS", PROCESSORS)?, dir.path()).await?;
     let check = role::told(&["loadgen", "verify", &account, "--settle", SETTLE_SECONDS])?;
     let differences = check["differences"].as_array().context("differences of the tables")?;
     let [processors, sink] = [total(&replayed.processors), replayed.sink];
@@ -88,7 +88,7 @@ async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     let started = Instant::now();
     let start = |_| Role::start_anywhere(&["process", "--snapshots", &snapshots]);
     let mut processors = (0..processors).map(start).collect::<Result<Vec<_>>>()?;
-    let flush_rows = setting("WATCHBEAT_FLUSH_ROWS", FLUSH_ROWS).to_string();
+    let flush_rows = setting("WATCHBEAT_FLUSH_ROWS", FLUSH_ROWS)?.to_string();
     let mut sink = Role::start_anywhere(&["sink", "--flush-rows", &flush_rows])?;
     while client.query_one(PROGRESS, &[]).await?.get::<_, i64>(0) < records {
         processors.iter_mut().chain([&mut sink]).try_for_each(Role::ensure_running)?;

@@ -22,8 +22,8 @@ const COMMITTED: &str = "select coalesce(sum(next_offset), 0)::bigint from watch
 const HEARTBEATS: &str = "select coalesce(sum(next_offset - ticks), 0)::bigint from watchbeat.progress";
 
 pub(crate) async fn run() -> Result<()> {
-    let (rate, batch) = (setting("RATE", 100_000), setting("BATCH", 12).max(1));
-    let (minutes, viewers) = (setting("MINUTES", 10), setting("VIEWERS", 500_000));
+    let (rate, batch) = (setting("RATE", 100_000)?, setting("BATCH", 12)?.max(1));
+    let (minutes, viewers) = (setting("MINUTES", 10)?, setting("VIEWERS", 500_000)?);
     role::migrate(PARTITIONS)?;
     let dir = tempfile::tempdir()?;
     let mut fleet = Fleet::start(dir.path())?;
@@ -36,9 +36,9 @@ pub(crate) async fn run() -> Result<()> {
         ("--viewers", viewers.to_string()),
         ("--batch", batch.to_string()),
         ("--rate", (rate / batch).to_string()),
-        ("--connections", setting("CONNECTIONS", 256).to_string()),
+        ("--connections", setting("CONNECTIONS", 256)?.to_string()),
         ("--duration", (minutes * 60).to_string()),
-        ("--seed", setting("SEED", 1).to_string()),
+        ("--seed", setting("SEED", 1)?.to_string()),
         ("--account", account.clone()),
     ];
     let arguments: Vec<String> = load.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();

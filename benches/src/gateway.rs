@@ -38,15 +38,15 @@ pub(crate) fn run() -> Result<()> {
     role::pin_kafka()?;
     role::migrate(PARTITIONS)?;
     let bench = Bench {
-        connections: setting("CONNECTIONS", 256) as usize,
-        duration: Duration::from_secs(setting("SECONDS", 5)),
+        connections: setting("CONNECTIONS", 256)? as usize,
+        duration: Duration::from_secs(setting("SECONDS", 5)?),
     };
     let (floor_at, holding_at, gateway_at) = (role::free_address()?, role::free_address()?, role::free_address()?);
-    let status = setting("FLOOR_STATUS", FLOOR_STATUS) as u16;
+    let status = setting("FLOOR_STATUS", FLOOR_STATUS)? as u16;
     let floor = Role::floor(floor_at, status, Duration::ZERO)?;
     let holding_floor = Role::floor(holding_at, status, HOLD)?;
     let gateway = Role::start(&["ingest", "--listen", &gateway_at.to_string()])?;
-    let rounds: Vec<Round> = (0..setting("ROUNDS", 5).max(1))
+    let rounds: Vec<Round> = (0..setting("ROUNDS", 5)?.max(1))
         .map(|_| {
             Ok(Round {
                 floor: bench.closed(&floor, floor_at, bench.connections, 1)?,

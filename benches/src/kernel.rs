@@ -22,7 +22,7 @@ const STRIDE: u64 = 499_979;
 const BEATS_BEFORE: u64 = 12;
 
 pub(crate) fn run() -> Result<()> {
-    let sessions = setting("SESSIONS", 500_000).max(1);
+    let sessions = setting("SESSIONS", 500_000)?.max(1);
     ensure!(!sessions.is_multiple_of(STRIDE), "SESSIONS may be any number but a multiple of {STRIDE}");
     let mut facts = Facts::default();
     // What facts and records take is not the sessions'; and this kernel lives to the end, lest the next one has its memory.

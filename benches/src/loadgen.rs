@@ -20,16 +20,16 @@ pub(crate) fn run() -> Result<()> {
     role::migrate(PARTITIONS)?;
     let listen = role::free_address()?;
     let gateway = Role::start(&["ingest", "--listen", &listen.to_string()])?;
-    let (target, seconds) = (format!("http://{listen}"), setting("SECONDS", 15).to_string());
+    let (target, seconds) = (format!("http://{listen}"), setting("SECONDS", 15)?.to_string());
     let rounds = |batch: u64, rate: u64| -> Result<Vec<Round>> {
         let (batch, rate) = (batch.to_string(), rate.to_string());
-        let connections = setting("CONNECTIONS", 256).to_string();
+        let connections = setting("CONNECTIONS", 256)?.to_string();
         let arguments = ["--batch", &batch, "--rate", &rate, "--connections", &connections, "--duration", &seconds];
         let arguments = [["loadgen", "--target", &target, "--viewers", VIEWERS].as_slice(), &arguments].concat();
-        (0..setting("ROUNDS", 3).max(1)).map(|_| round(&gateway, &arguments)).collect()
+        (0..setting("ROUNDS", 3)?.max(1)).map(|_| round(&gateway, &arguments)).collect()
     };
-    let single = rounds(1, setting("RATE", 15_000))?;
-    let batch = rounds(12, setting("RATE_BATCH12", 5_000))?;
+    let single = rounds(1, setting("RATE", 15_000)?)?;
+    let batch = rounds(12, setting("RATE_BATCH12", 5_000)?)?;
     let ratio = |rounds: &[Round]| round_2(median(rounds, |round| round.load / round.gateway));
     let us = |rounds: &[Round], of: fn(&Round) -> f64| round_2(median(rounds, of));
     print_line(&json!({

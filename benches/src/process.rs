@@ -18,7 +18,7 @@ pub(crate) struct Processed {
 }
 
 pub(crate) async fn run() -> Result<()> {
-    let done = process(setting("HEARTBEATS", 16_000_000)).await?;
+    let done = process(setting("HEARTBEATS", 16_000_000)?).await?;
     print_line(&json!({
         "bench": "process",
         "heartbeats": done.heartbeats,
@@ -36,8 +36,8 @@ pub(crate) async fn run() -> Result<()> {
 
 /// Fills the topic, then runs a processor over it until the last partial is published.
 pub(crate) async fn process(heartbeats: u64) -> Result<Processed> {
-    let viewers = setting("VIEWERS", 100_000);
-    let partitions = u32::try_from(setting("PARTITIONS", PARTITIONS))?;
+    let viewers = setting("VIEWERS", 100_000)?;
+    let partitions = u32::try_from(setting("PARTITIONS", PARTITIONS)?)?;
     role::migrate(partitions)?;
     let log = Log::kafka(&KafkaSettings { brokers: role::brokers()?, client: Vec::new() })?;
     let beats = heartbeats / viewers + 1;

@@ -252,6 +252,9 @@ pub(crate) fn now_ms() -> i64 {
 }
 
 /// A whole number from the environment, for longer or shorter runs.
-pub(crate) fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+pub(crate) fn setting(name: &str, default: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text} is no whole number")),
+        Err(_) => Ok(default),
+    }
 }

@@ -27,7 +27,7 @@ const EMPTY: &str = "do $$ declare name text; begin
 const NAP: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run() -> Result<()> {
-    let heartbeats = setting("HEARTBEATS", HEARTBEATS);
+    let heartbeats = setting("HEARTBEATS", HEARTBEATS)?;
     process(heartbeats).await?;
     let mut client = sql::database::connect(&role::database_url()?).await?;
     role::pin_database(&client).await?;
@@ -89,7 +89,7 @@ async fn sink(client: &Client, heartbeats: u64) -> Result<(i64, Sunk)> {
 fn batches(heartbeats: u64) -> Result<Vec<OrderedRows>> {
     let log = Log::kafka(&KafkaSettings { brokers: role::brokers()?, client: Vec::new() })?;
     let mut consumer = log.consumer("partials", "floor", Box::new(FromTheStart))?;
-    let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::limits::FLUSH_ROWS as u64) as usize;
+    let rows = setting("WATCHBEAT_FLUSH_ROWS", sink::limits::FLUSH_ROWS as u64)? as usize;
     let mut batches = vec![Merged::default()];
     let mut covered: HashMap<u32, u64> = HashMap::new();
     while covered.values().sum::<u64>() < heartbeats {

@@ -27,16 +27,16 @@ const CONNECTIONS_PER_ADDRESS: &str = "50000";
 
 pub(crate) async fn run() -> Result<()> {
     crate::attack::raise_open_files()?;
-    let duration = Duration::from_secs(setting("SOAK_MINUTES", 30) * 60);
-    let seed = setting("SEED", u64::from(std::process::id()));
+    let duration = Duration::from_secs(setting("SOAK_MINUTES", 30)? * 60);
+    let seed = setting("SEED", u64::from(std::process::id()))?;
     print_line(&json!({"seed": seed, "again": format!("SEED={seed}")}));
     role::migrate(PARTITIONS)?;
     let dir = tempfile::tempdir()?;
     let mut fleet = Fleet::start(dir.path())?;
     let crowd = Crowd {
         target: fleet.listen,
-        sessions: setting("SESSIONS", 4_000),
-        reports_per_second: setting("RATE", 2_000),
+        sessions: setting("SESSIONS", 4_000)?,
+        reports_per_second: setting("RATE", 2_000)?,
         duration,
         run: role::now_ms(),
     };

@@ -5,7 +5,7 @@ mod programs;
 
 use crate::flags::{AuthorityFlags, PipelineFlags, Topics};
 use crate::output;
-use crate::roles::{FlushFlags, GatewayFlags, listen, sink_settings, spawn_signals};
+use crate::roles::{FlushFlags, GatewayFlags, POOL_SIZE, listen, sink_settings, spawn_signals};
 use anyhow::Context;
 use clap::Args;
 use postgres::Postgres;
@@ -22,7 +22,6 @@ use topic::Log;
 
 /// Partitions of the embedded log: enough to see several, few enough for one machine.
 const PARTITIONS: u32 = 4;
-const POOL_SIZE: usize = 8;
 /// As long as a role of its own has by default: a body on its way is waited for.
 const DRAIN: Duration = Duration::from_secs(25);
 const DEMO_VIEWERS: u32 = 50;

@@ -3,6 +3,7 @@
 use crate::kafka_setting::{Settings, SettingsParser};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use playback::kernel::Parameters;
 use sql::database::Database;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -173,10 +174,10 @@ pub(crate) struct PipelineFlags {
     #[arg(long, env = "WATCHBEAT_PIPELINE", default_value = MAIN_PIPELINE)]
     pub(crate) pipeline: String,
     /// A point report waits at most this long for the reports before it; ms of log time
-    #[arg(long, env = "WATCHBEAT_POINT_WAIT_MS", default_value_t = 60_000, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=3_600_000))]
+    #[arg(long, env = "WATCHBEAT_POINT_WAIT_MS", default_value_t = Parameters::default().point_wait_ms, value_name = "MS", value_parser = clap::value_parser!(i64).range(0..=3_600_000))]
     pub(crate) point_wait_ms: i64,
     /// A report that comes this long after its event time is late; ms
-    #[arg(long, env = "WATCHBEAT_LATENESS_MS", default_value_t = DAY_MS, value_name = "MS", value_parser = clap::value_parser!(i64).range(60_000..=30 * DAY_MS))]
+    #[arg(long, env = "WATCHBEAT_LATENESS_MS", default_value_t = Parameters::default().lateness_ms, value_name = "MS", value_parser = clap::value_parser!(i64).range(60_000..=30 * DAY_MS))]
     pub(crate) lateness_ms: i64,
     /// Time between two snapshots of a partition; ms
     #[arg(long, env = "WATCHBEAT_SNAPSHOT_MS", default_value_t = 60_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..))]
@@ -214,8 +215,7 @@ impl PipelineFlags {
         if self.point_wait_ms > self.lateness_ms {
             bail!("--point-wait-ms must not be above --lateness-ms");
         }
-        let parameters =
-            playback::kernel::Parameters { lateness_ms: self.lateness_ms, point_wait_ms: self.point_wait_ms };
+        let parameters = Parameters { lateness_ms: self.lateness_ms, point_wait_ms: self.point_wait_ms };
         Ok(processor::Settings {
             heartbeats_topic: topics.heartbeats.clone(),
             partials_topic: topics.partials.clone(),

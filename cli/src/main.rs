@@ -35,13 +35,13 @@ const STRAGGLERS: Duration = Duration::from_secs(1);
 #[command(name = "watchbeat", version, max_term_width = 110)]
 struct Command {
     #[command(subcommand)]
-    role: Role,
+    action: Action,
     #[command(flatten)]
     telemetry: TelemetryFlags,
 }
 
 #[derive(Debug, Subcommand)]
-enum Role {
+enum Action {
     /// Take heartbeats in over HTTP and log them
     Ingest(roles::IngestFlags),
     /// Turn the log of heartbeats into changes of the tables
@@ -81,18 +81,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     service::telemetry::init(command.telemetry.log_json, &command.telemetry.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        match command.role {
-            Role::Ingest(flags) => roles::ingest(flags).await,
-            Role::Process(flags) => roles::process(flags).await,
-            Role::Sink(flags) => roles::sink(flags).await,
-            Role::Report(flags) => roles::report(flags).await,
-            Role::Loadgen(flags) => load::run(flags).await,
-            Role::Dev(flags) => dev::run(flags).await,
-            Role::Migrate(flags) => migrate::run(flags).await,
-            Role::Catalogue(flags) => catalogue::run(flags).await,
-            Role::Sql(flags) => query::run(flags).await,
-            Role::Capacity(flags) => capacity::run(&flags),
-            Role::Verify(flags) => Ok(verify::run(flags).await),
+        match command.action {
+            Action::Ingest(flags) => roles::ingest(flags).await,
+            Action::Process(flags) => roles::process(flags).await,
+            Action::Sink(flags) => roles::sink(flags).await,
+            Action::Report(flags) => roles::report(flags).await,
+            Action::Loadgen(flags) => load::run(flags).await,
+            Action::Dev(flags) => dev::run(flags).await,
+            Action::Migrate(flags) => migrate::run(flags).await,
+            Action::Catalogue(flags) => catalogue::run(flags).await,
+            Action::Sql(flags) => query::run(flags).await,
+            Action::Capacity(flags) => capacity::run(&flags),
+            Action::Verify(flags) => Ok(verify::run(flags).await),
         }
     });
     if ended.is_ok() {

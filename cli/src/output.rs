@@ -18,6 +18,6 @@ pub(crate) fn line(text: impl Display) -> Result<bool> {
 
 /// Says in one line why the command failed; `status` is what it ends with.
 pub(crate) fn failed(error: &anyhow::Error, status: ExitCode) -> ExitCode {
-    eprintln!("watchbeat: {}", sql::database::told(error.as_ref()));
+    eprintln!("watchbeat: {}", sql::database::with_causes(error.as_ref()));
     status
 }

@@ -161,7 +161,7 @@ pub(crate) struct ReportFlags {
 }
 
 /// Connections of a role to the database.
-const POOL_SIZE: usize = 8;
+pub(crate) const POOL_SIZE: usize = 8;
 
 pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
     let (log, topics) = (flags.log.log()?, flags.log.topics(MAIN_PIPELINE));

@@ -1,4 +1,4 @@
-//! Something for each of the two topics that the gateway writes.
+//! A value for each of the two topics that the gateway writes.
 
 /// One of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 //! about them.
 
 use crate::grant::{Denied, Grant, Permit, Site};
-use crate::limits::{MAX_KEY_CHARS, MAX_SITE_CHARS};
+use crate::limits::MAX_KEY_CHARS;
 use crate::rate::{Bucket, UserRates};
 use crate::token::{Expected, Issuers, PublicKey};
 use arc_swap::ArcSwap;
-use playback::validate::is_id;
+use playback::validate::{SITE_CHARS, is_id};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,7 @@ impl Named {
 impl Entry {
     /// Whom the entry names, when everything in it is right.
     fn sender(&self) -> Result<Sender, &'static str> {
-        if !is_id(&self.site, MAX_SITE_CHARS) {
+        if !is_id(&self.site, SITE_CHARS) {
             return Err("a site is 1 to 64 characters out of A-Z a-z 0-9 . _ : -");
         }
         if self.reports_per_second == Some(0) {

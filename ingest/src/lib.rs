@@ -11,6 +11,7 @@ mod body;
 mod by_topic;
 mod clock;
 mod consent;
+mod dead_letter;
 mod detour;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -44,8 +44,6 @@ pub(crate) const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 pub(crate) const MAX_MEMBERS: usize = MAX_REPORTS;
 /// Characters of a key.
 pub(crate) const MAX_KEY_CHARS: usize = 128;
-/// Characters of a site's name.
-pub(crate) const MAX_SITE_CHARS: usize = 64;
 /// Characters of a play token; one with the usual claims has 300.
 pub(crate) const MAX_TOKEN_CHARS: usize = 4 << 10;
 /// Play tokens that are remembered as verified, at about 150 bytes: those of 260,000 viewers. Beyond it one is verified again
@@ -69,6 +67,12 @@ pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for the log to acknowledge before a batch goes to the spool instead: well above a leader election that goes well,
 /// well below what a player waits.
 pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
+/// Time for the log to be found at a start with a spool; then it is looked for while the spool takes the reports.
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(3);
+/// How long after a batch was safe the gateway is ready, whatever is wrong with some partitions: batches come more often.
+pub(crate) const SAFE_LASTS: Duration = DETOUR_AFTER;
+/// By how much what goes straight to the log may overtake the last of the spool: as long as a record may wait for the log anyway.
+pub(crate) const OVERTAKEN_AT_MOST: Duration = DETOUR_AFTER;
 /// Time for the spool's disk to answer; then records go straight to the log again, as they do when it fails.
 pub(crate) const SPOOL_PATIENCE: Duration = Duration::from_secs(5);
 /// Records and bytes of the spool that are brought to the log in one go.

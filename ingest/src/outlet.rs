@@ -7,7 +7,7 @@
 use crate::by_topic::ByTopic;
 use crate::clock;
 use crate::detour::Detour;
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, SPOOL_PATIENCE};
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, SAFE_LASTS, SPOOL_PATIENCE};
 use crate::queue::{Queue, Sent};
 use crate::records::{PartitionSet, Records};
 use crate::trouble::Trouble;
@@ -35,7 +35,7 @@ impl Topics {
     }
 }
 
-/// How many partitions they have, as it was found when the log was first there.
+/// How many partitions each has, as found when the log first answered.
 pub(crate) type PartitionCounts = ByTopic<u32>;
 
 /// Which way records leave.
@@ -43,7 +43,7 @@ pub(crate) type PartitionCounts = ByTopic<u32>;
 pub(crate) enum Way {
     /// Straight to the log.
     Direct,
-    /// That of the partitions that are away.
+    /// To the spool, or, without one, to the log in batches that wait by themselves.
     Detour,
 }
 
@@ -118,7 +118,7 @@ impl Outlet {
             return self.keep(spool, records).await; // too much waits for the log, whatever partitions are away
         };
         let settled = sent.settle(&mut records, DETOUR_AFTER).await;
-        if self.settled(sent, settled, &records).is_ok() {
+        if self.conclude(sent, settled, &records).is_ok() {
             if self.is_direct() {
                 self.spool_trouble.ends(); // nobody needs the spool
             }
@@ -173,7 +173,7 @@ impl Outlet {
         if way == Way::Direct {
             let settled = sent.settle(&mut records, DETOUR_AFTER).await;
             if settled.is_ok() {
-                return self.settled(sent, settled, &records);
+                return self.conclude(sent, settled, &records);
             }
             self.begin_detour(&records);
             patience -= DETOUR_AFTER;
@@ -181,7 +181,7 @@ impl Outlet {
         let waited_for = records.partitions();
         let settled = sent.settle(&mut records, patience).await;
         self.detour.end_for(&waited_for.without(&records.partitions()));
-        self.settled(sent, settled, &records)
+        self.conclude(sent, settled, &records)
     }
 
     /// Hands records, which have their places, to the log, if there is room for them in one of `share` equal parts of the queue.
@@ -191,7 +191,7 @@ impl Outlet {
     }
 
     /// Tells what became of records that nobody waits for any longer.
-    fn settled(&self, sent: Sent, settled: Result<(), String>, left: &Records) -> Result<(), Refused> {
+    fn conclude(&self, sent: Sent, settled: Result<(), String>, left: &Records) -> Result<(), Refused> {
         self.tell(&settled, left);
         settled.map_err(|_| {
             sent.leave();
@@ -237,7 +237,7 @@ impl Outlet {
         if is_full && self.is_mostly_away() {
             return Some("the spool is full".to_owned());
         }
-        if self.last_safe().is_some_and(|last| clock::instant() - last < DETOUR_AFTER) {
+        if self.last_safe().is_some_and(|last| clock::instant() - last < SAFE_LASTS) {
             return None; // most are, whatever is wrong with some partitions
         }
         match &self.spool {

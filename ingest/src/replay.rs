@@ -7,8 +7,8 @@
 mod places;
 
 use crate::limits::{
-    DETOUR_AFTER, REPLAY_BYTES, REPLAY_FLIGHTS, REPLAY_LONGEST_PAUSE, REPLAY_PAUSE, REPLAY_POLL, REPLAY_RECORDS,
-    SPOOL_PATIENCE,
+    DETOUR_AFTER, OVERTAKEN_AT_MOST, REPLAY_BYTES, REPLAY_FLIGHTS, REPLAY_LONGEST_PAUSE, REPLAY_PAUSE, REPLAY_POLL,
+    REPLAY_RECORDS, SPOOL_PATIENCE,
 };
 use crate::meters;
 use crate::outlet::Outlet;
@@ -40,9 +40,9 @@ async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
         if brought == Brought::Some {
             continue;
         }
-        // More comes in all the time, as long as the detour leads here. What has come meanwhile is overtaken by what goes straight to
-        // the log, by no more than a record may wait for the log anyway.
-        if brought != Brought::Later && begun.elapsed() < DETOUR_AFTER {
+        // More comes in all the time, as long as the detour leads here. What has come meanwhile is overtaken by what goes straight to the
+        // log.
+        if brought != Brought::Later && begun.elapsed() < OVERTAKEN_AT_MOST {
             outlet.end_detour_but_for(replay.places.behind());
         }
         let is_trying = replay.catch_up().await?;
@@ -198,7 +198,7 @@ impl Replay<'_> {
 
     /// The records of a batch in their places, as soon as those are known.
     async fn records(&self, batch: &SpoolBatch) -> Result<Records, TaskError> {
-        let mut records = records(self.outlet, &batch.records)?;
+        let mut records = from_spool(self.outlet, &batch.records)?;
         while !self.outlet.place(&mut records) {
             tokio::time::sleep(REPLAY_PAUSE).await;
         }
@@ -218,7 +218,7 @@ impl Replay<'_> {
 
 /// The spooled records for the log. Refused when one is of a topic that this gateway does not
 /// write.
-fn records(outlet: &Outlet, spooled: &[Spooled]) -> Result<Records, TaskError> {
+fn from_spool(outlet: &Outlet, spooled: &[Spooled]) -> Result<Records, TaskError> {
     let mut records = Records::default();
     for Spooled { topic, key, value } in spooled {
         let record = Outgoing { partition: 0, key: key.clone(), value: value.clone() };
@@ -391,9 +391,9 @@ mod tests {
         let producer = Log::embedded(dir.path()).unwrap().producer(Duration::ZERO).unwrap();
         let outlet = Outlet::new(producer, Topics::new("new.heartbeats", "new.dead_letters"), None);
         let spooled = |topic: &str| Spooled { topic: topic.into(), key: Bytes::new(), value: Bytes::new() };
-        let ours = records(&outlet, &[spooled("new.dead_letters"), spooled("new.heartbeats")]).unwrap();
+        let ours = from_spool(&outlet, &[spooled("new.dead_letters"), spooled("new.heartbeats")]).unwrap();
         assert_eq!((ours.heartbeats.len(), ours.dead_letters.len()), (1, 1));
-        let error = records(&outlet, &[spooled("old.heartbeats")]).unwrap_err().to_string();
+        let error = from_spool(&outlet, &[spooled("old.heartbeats")]).unwrap_err().to_string();
         assert!(error.contains("old.heartbeats") && error.contains("new.heartbeats"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::gateway::Shared;
 use crate::keys::Keys;
-use crate::limits::{DETOUR_AFTER, FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER};
+use crate::limits::{FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER, START_PATIENCE};
 use crate::net::{self, Certificates, Slots, Trust};
 use crate::outlet::{Outlet, Topics};
 use crate::pseudonym::PepperFile;
@@ -69,7 +69,7 @@ pub async fn serve(
     let topics = Topics::new(&settings.heartbeats_topic, &settings.dead_letters_topic);
     let outlet = Arc::new(Outlet::new(producer.clone(), topics, spool.clone()));
     let topics = TopicWatch { log: &log, outlet: &outlet, partitions: settings.partitions };
-    match timeout(if spool.is_some() { DETOUR_AFTER } else { Duration::MAX }, topics.find()).await {
+    match timeout(if spool.is_some() { START_PATIENCE } else { Duration::MAX }, topics.find()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) if spool.is_none() || !is_outage(&error) => return Err(error),
         Ok(Err(error)) => tracing::warn!(%error, "the log is away, records go to the spool until it is back"),

@@ -30,7 +30,7 @@ pub(crate) struct TopicWatch<'a> {
 }
 
 impl TopicWatch<'_> {
-    /// Keeps the readiness true until asked to stop: ready is who answers a report with 202. Ends earlier only when that cannot
+    /// Keeps the readiness true until asked to stop: ready means that a report would be answered with 202. Ends earlier only when that cannot
     /// become true again.
     pub(crate) async fn watch(&self, component: &Component, stop: &Stop) -> Result<(), TaskError> {
         let watched = tokio::select! {

@@ -29,8 +29,8 @@ impl Trouble {
         self.is_there() && self.is_there.swap(false, Ordering::Relaxed)
     }
 
-    /// Why the last append failed, if it did and that was lately: who is not ready is sent nothing, and would never know that it works
-    /// again.
+    /// Why the last append failed, if it did and that was lately. It expires, since a gateway that is not ready gets no reports, and could
+    /// never find out that appends work again.
     pub(crate) fn lately(&self) -> Option<String> {
         let last = self.last();
         let (since, reason) = last.as_ref().filter(|_| self.is_there())?;

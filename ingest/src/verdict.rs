@@ -4,17 +4,16 @@
 use crate::adapters::Foreign;
 use crate::body::Reports;
 use crate::consent;
-use crate::limits::{MAX_DEAD_BODY_BYTES, MAX_DEAD_REPORT_BYTES};
+use crate::dead_letter::{self, KeptReport};
+use crate::limits::MAX_DEAD_BODY_BYTES;
 use crate::pseudonym::Peppers;
 use crate::records::Records;
-use crate::redaction::Redaction;
 use bytes::Bytes;
 use playback::heartbeat::Heartbeat;
 use playback::record;
 use playback::rejection::{Code, Rejection};
 use playback::{json, message};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use topic::Outgoing;
@@ -98,7 +97,7 @@ impl Verdict {
     ) {
         match judged {
             Ok(heartbeat) if context.user_id.is_some_and(|user_id| user_id != heartbeat.user_id) => {
-                self.refuse(index, Code::UserNotAllowed.into(), context, || Report::of_refused(&text(), context));
+                self.refuse(index, Code::UserNotAllowed.into(), context, || KeptReport::of_refused(&text(), context));
             }
             Ok(mut heartbeat) => {
                 self.accepted += 1;
@@ -114,7 +113,7 @@ impl Verdict {
                 }
                 self.records.heartbeats.push(outgoing_record(&heartbeat, context));
             }
-            Err(rejection) => self.refuse(index, rejection, context, || Report::of_refused(&text(), context)),
+            Err(rejection) => self.refuse(index, rejection, context, || KeptReport::of_refused(&text(), context)),
         }
     }
 
@@ -124,13 +123,13 @@ impl Verdict {
         index: usize,
         rejection: Rejection,
         context: ReportContext<'_>,
-        report: impl FnOnce() -> Report,
+        report: impl FnOnce() -> KeptReport,
     ) {
         let left = MAX_DEAD_BODY_BYTES - self.kept_bytes;
         let report = Some(report).filter(|_| left > 0).map(|report| report()).filter(|report| report.bytes() <= left);
-        let report = report.unwrap_or(Report::Withheld);
+        let report = report.unwrap_or(KeptReport::Withheld);
         self.kept_bytes += report.bytes();
-        self.records.dead_letters.push(outgoing_dead_letter(&rejection, context, report));
+        self.records.dead_letters.push(dead_letter::outgoing(&rejection, context, report));
         let Rejection { code, detail } = rejection;
         self.rejected.push(Rejected { index, code: code.as_str(), detail });
     }
@@ -143,7 +142,7 @@ impl Verdict {
             Foreign::Refused { rejection, source } => {
                 // Where its user is nobody knows, so with a pepper nothing of it is kept.
                 let source = source.as_deref().filter(|_| context.peppers.is_none());
-                let report = || source.map_or(Report::Withheld, Report::of_text);
+                let report = || source.map_or(KeptReport::Withheld, KeptReport::of_text);
                 self.refuse(index, rejection.clone(), context, report);
             }
             Foreign::Ignored => self.ignored += 1,
@@ -164,87 +163,6 @@ fn outgoing_record(heartbeat: &Heartbeat<'_>, context: ReportContext<'_>) -> Out
     let key = value.split_to(key_bytes);
     // The outlet knows the partitions.
     Outgoing { partition: 0, key, value }
-}
-
-fn outgoing_dead_letter(rejection: &Rejection, context: ReportContext<'_>, report: Report) -> Outgoing {
-    let letter = DeadLetter {
-        site: context.site,
-        received_at: context.received_at,
-        code: rejection.code.as_str(),
-        detail: &rejection.detail,
-        report,
-    };
-    let value = serde_json::to_vec(&letter).expect("texts and numbers are always JSON");
-    let key = Bytes::copy_from_slice(context.site.as_bytes());
-    Outgoing { partition: 0, key, value: Bytes::from(value) }
-}
-
-/// Value of a record on the dead-letter topic.
-#[derive(Serialize)]
-struct DeadLetter<'a> {
-    site: &'a str,
-    received_at: i64,
-    code: &'static str,
-    detail: &'a str,
-    report: Report,
-}
-
-/// A refused report as it is kept: itself when it is readable JSON and short, otherwise (the beginning of) its text.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Report {
-    Json(Box<RawValue>),
-    Text(String),
-    /// Kept from the log, because it may hold a user id.
-    Withheld,
-}
-
-impl Report {
-    /// Valid JSON is not always readable JSON: 1e400, half a surrogate pair or a thousand brackets stop many a reader, so
-    /// what our own could not read is kept as text.
-    fn of_text(text: &str) -> Report {
-        if text.len() <= MAX_DEAD_REPORT_BYTES
-            && serde_json::from_str::<serde_json::Value>(text).is_ok()
-            && let Ok(value) = serde_json::from_str(text)
-        {
-            return Report::Json(value);
-        }
-        Report::Text(beginning(text).to_owned())
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Report::Json(raw) => raw.get().len(),
-            Report::Text(text) => text.len(),
-            Report::Withheld => 0,
-        }
-    }
-
-    /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the
-    /// id cannot be found.
-    fn of_refused(text: &str, context: ReportContext<'_>) -> Report {
-        let report = Report::of_text(text);
-        let Some(redaction) = Redaction::of(text, context.peppers) else { return report };
-        let redacted = match report {
-            Report::Json(raw) => redaction.redacted(raw.get(), context.site, context.received_at),
-            Report::Text(_) | Report::Withheld => None,
-        };
-        redacted.and_then(|text| serde_json::from_str(&text).ok()).map_or(Report::Withheld, Report::Json)
-    }
-}
-
-/// As much of a text as takes [`MAX_DEAD_REPORT_BYTES`] in JSON.
-fn beginning(text: &str) -> &str {
-    let mut bytes = 0;
-    let end = text.char_indices().find(|(_, character)| {
-        bytes += match character {
-            '"' | '\\' => 2,
-            '\0'..='\x1f' => "\\u0000".len(),
-            _ => character.len_utf8(),
-        };
-        bytes > MAX_DEAD_REPORT_BYTES
-    });
-    end.map_or(text, |(end, _)| &text[..end])
 }
 
 fn text_of(message: &message::Heartbeat) -> String {

@@ -1,5 +1,5 @@
-//! The tables of the specification: their shapes, their rows as plain cells, and how two sets of them differ. For who judges them;
-//! the pipeline itself has its tables in SQL.
+//! The tables of the specification: their shapes, their rows as plain cells, and how two sets of them differ. For the load
+//! generator's verdict and for tests; the pipeline itself has its tables in SQL.
 
 use std::collections::BTreeMap;
 use std::fmt;

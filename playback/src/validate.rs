@@ -8,7 +8,8 @@ use crate::rejection::{Code, Rejection};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-const SITE_CHARS: usize = 64;
+/// Of a site's name.
+pub const SITE_CHARS: usize = 64;
 const SESSION_ID_CHARS: usize = 64;
 const USER_ID_CHARS: usize = 128;
 const VIDEO_ID_CHARS: usize = 128;

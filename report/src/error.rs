@@ -25,10 +25,10 @@ pub enum ReportError {
     #[error("{0} is left out here (--without-view), so this cannot be answered: ask the other tables with SQL")]
     LeftOut(&'static str),
     /// No connection.
-    #[error("the database cannot be reached: {}", sql::database::told(.0))]
+    #[error("the database cannot be reached: {}", sql::database::with_causes(.0))]
     Unreachable(#[from] sql::database::PoolError),
     /// The database refused.
-    #[error("the database failed: {}", sql::database::told(.0))]
+    #[error("the database failed: {}", sql::database::with_causes(.0))]
     Database(tokio_postgres::Error),
     /// The database takes its time.
     #[error("the database did not answer in time")]

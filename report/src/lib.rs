@@ -2,8 +2,9 @@
 //! answer, and says in each how far they are complete. It changes nothing and keeps nothing.
 
 mod error;
-mod interval;
+mod instant;
 pub mod limits;
+mod parameters;
 mod progress;
 mod snapshot;
 mod user_video;

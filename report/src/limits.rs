@@ -16,5 +16,5 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_millis(9_500);
 /// Rows of one kind in an answer: ten weeks of minutes.
 pub const ROWS: i64 = 100_800;
 
-/// Bytes of an id.
-pub const ID_BYTES: usize = 128;
+/// Characters of the longest ids, those of users and titles.
+pub const ID_CHARS: usize = 128;

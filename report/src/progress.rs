@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Transaction;
 
-use crate::{ReportError, limits};
+use crate::ReportError;
 
 /// One pipeline.
 #[derive(Debug, Default, Serialize)]
@@ -17,22 +16,6 @@ pub(crate) struct CompleteTo {
     next_offsets: BTreeMap<i64, i64>,
     /// Partitions of which none is: the clock says nothing of what is on them.
     empty_partitions: u32,
-}
-
-/// The rows of a query whose last parameter is how many it may give. More than an answer takes are refused with the way out:
-/// a part of them would look like all.
-pub(crate) async fn rows(
-    snapshot: &Transaction<'_>,
-    query: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-    way_out: &str,
-) -> Result<Vec<Row>, ReportError> {
-    let most = limits::ROWS + 1;
-    let rows = snapshot.query(query, &[parameters, &[&most]].concat()).await?;
-    if rows.len() as i64 > limits::ROWS {
-        return Err(ReportError::BadRequest(format!("more than {} rows: {way_out}", limits::ROWS)));
-    }
-    Ok(rows)
 }
 
 /// Per pipeline, the least clock and all offsets. A partition without records holds nothing back, or the clock would stand still for one
@@ -50,14 +33,4 @@ pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<S
         pipeline.next_offsets.insert(row.get(1), next_offset);
     }
     Ok(pipelines)
-}
-
-/// Refuses what can be no id, before the database sees it.
-pub(crate) fn check_id(what: &str, id: &str) -> Result<(), ReportError> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if id.is_empty() || id.len() > limits::ID_BYTES || !id.bytes().all(is_plain) {
-        let limit = limits::ID_BYTES;
-        return Err(ReportError::BadRequest(format!("{what} is no id: 1 to {limit} of letters, digits and . _ : -")));
-    }
-    Ok(())
 }

@@ -4,7 +4,8 @@
 use std::ops::{Deref, DerefMut};
 
 use sql::database::{Connection, Pool};
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, Transaction};
 
 use crate::{ReportError, limits};
 
@@ -22,6 +23,22 @@ pub(crate) async fn read<T>(
         found
     })
     .await
+}
+
+/// The rows of a query whose last parameter is how many it may give. More than an answer takes are refused with the way out:
+/// a part of them would look like all.
+pub(crate) async fn rows(
+    snapshot: &Transaction<'_>,
+    query: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+    way_out: &str,
+) -> Result<Vec<Row>, ReportError> {
+    let most = limits::ROWS + 1;
+    let rows = snapshot.query(query, &[parameters, &[&most]].concat()).await?;
+    if rows.len() as i64 > limits::ROWS {
+        return Err(ReportError::BadRequest(format!("more than {} rows: {way_out}", limits::ROWS)));
+    }
+    Ok(rows)
 }
 
 /// Whether the database answers.

@@ -10,6 +10,7 @@ use sql::database::Pool;
 use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
 
+use crate::parameters::{self, check_id};
 use crate::progress::{self, CompleteTo};
 use crate::{ReportError, snapshot};
 
@@ -71,10 +72,9 @@ pub(crate) async fn answer(
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<UserVideo>, ReportError> {
     let (Path((user, video)), Query(parameters)) = (path?, parameters?);
-    let site = parameters.site.unwrap_or_else(|| "default".to_owned());
-    for (what, id) in [("site", &site), ("user", &user), ("video", &video)] {
-        progress::check_id(what, id)?;
-    }
+    let site = parameters::site(parameters.site)?;
+    check_id("user", &user)?;
+    check_id("video", &video)?;
     snapshot::read(&pool, async move |snapshot| read(snapshot, &site, &user, &video).await).await.map(Json)
 }
 
@@ -82,8 +82,8 @@ async fn read(snapshot: &Transaction<'_>, site: &str, user_id: &str, video_id: &
     let resume = snapshot.query_opt(sql::queries::USER_VIDEO_RESUME, &[&site, &user_id, &video_id]).await?;
     let (parameters, way_out): ([&(dyn ToSql + Sync); 3], _) =
         ([&site, &user_id, &video_id], "ask the tables with SQL");
-    let sessions = progress::rows(snapshot, sql::queries::USER_VIDEO_SESSIONS, &parameters, way_out).await?;
-    let segments = progress::rows(snapshot, sql::queries::USER_VIDEO_SEGMENTS, &parameters, way_out).await?;
+    let sessions = snapshot::rows(snapshot, sql::queries::USER_VIDEO_SESSIONS, &parameters, way_out).await?;
+    let segments = snapshot::rows(snapshot, sql::queries::USER_VIDEO_SEGMENTS, &parameters, way_out).await?;
     let complete_to = progress::complete_to(snapshot).await?;
     if resume.is_none() && sessions.is_empty() {
         return Err(ReportError::Unknown("user and title"));

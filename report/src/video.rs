@@ -11,7 +11,8 @@ use sql::database::Pool;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 
-use crate::interval::instant_ms;
+use crate::instant::instant_ms;
+use crate::parameters::{self, check_id};
 use crate::progress::{self, CompleteTo};
 use crate::{ReportError, snapshot};
 
@@ -70,9 +71,8 @@ pub(crate) async fn answer(
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Video>, ReportError> {
     let (Path(video), Query(parameters)) = (video?, parameters?);
-    let site = parameters.site.unwrap_or_else(|| "default".to_owned());
-    progress::check_id("site", &site)?;
-    progress::check_id("video", &video)?;
+    let site = parameters::site(parameters.site)?;
+    check_id("video", &video)?;
     let bound = |what: &str, text: Option<String>| {
         let refuse =
             |text: String| ReportError::BadRequest(format!("{what}={text} is neither ISO 8601 nor ms since 1970"));
@@ -100,7 +100,7 @@ async fn read(
     let mut found: Vec<Vec<Row>> = Vec::new();
     for query in [sql::queries::VIDEO_TERRITORIES, sql::queries::VIDEO_MINUTES, sql::queries::VIDEO_RETENTION] {
         let parameters: [&(dyn ToSql + Sync); 4] = [&site, &video_id, &from_time, &to_time];
-        found.push(progress::rows(snapshot, query, &parameters, "narrow the range by from and to").await?);
+        found.push(snapshot::rows(snapshot, query, &parameters, "narrow the range by from and to").await?);
     }
     let complete_to = progress::complete_to(snapshot).await?;
     let territories: BTreeMap<String, Consumption> =

@@ -67,7 +67,7 @@ pub enum SinkError {
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// No connection.
-    #[error("no connection to the database: {}", sql::database::told(.0))]
+    #[error("no connection to the database: {}", sql::database::with_causes(.0))]
     Pool(#[from] PoolError),
     /// A statement failed.
     #[error("the database refused: {0}{detail}", detail = detail(.0))]

@@ -20,7 +20,7 @@ pub enum CodecError {
     #[error("the partial is not readable zstd: {0}")]
     Compression(#[source] std::io::Error),
     /// No frame that says how many bytes it holds, as all that were published here do: reading it takes memory for the most.
-    #[error("the partial is no zstd that says how many bytes it holds")]
+    #[error("the zstd frame of the partial does not state the size of its content")]
     NoSize,
     /// A bomb, or an epoch nobody should publish.
     #[error("the partial has more than {} bytes or {} values decompressed", limits::DECOMPRESSED_BYTES, limits::VALUES)]
@@ -87,7 +87,7 @@ pub enum TableFault {
     OpWithSum(String),
     #[error("has two op columns")]
     TwoOps,
-    #[error("has a column {0:?} with a number that is none of a text, or no truth value")]
+    #[error("has a column {0:?} with the number of no text, or a boolean that is neither 0 nor 1")]
     Number(String),
 }
 

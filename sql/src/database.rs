@@ -75,7 +75,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The server cannot be reached, is not whom it must be, or refuses.
-    #[error("{}", told(.0))]
+    #[error("{}", with_causes(.0))]
     Server(tokio_postgres::Error),
 }
 
@@ -268,7 +268,7 @@ fn system_authorities() -> RootCertStore {
 
 /// An error with its causes, those left out that are in the text already; and the way out, where it is of a connection to a server
 /// whose certificate nobody here knows.
-pub fn told(error: &(dyn Error + 'static)) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut is_stranger = false;
     let mut cause = error.source();

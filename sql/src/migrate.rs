@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::database::told;
+use crate::database::with_causes;
 use crate::limits;
 
 /// Name and text, in order.
@@ -44,7 +44,7 @@ const FOUNDATION: &[&str] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The database cannot be reached, or refuses.
-    #[error("the database refused or cannot be reached: {}", told(.0))]
+    #[error("the database refused or cannot be reached: {}", with_causes(.0))]
     Database(#[from] tokio_postgres::Error),
     /// A statement failed.
     #[error("migration {name} failed: {source}; mend the cause and run it again, its statements can be repeated")]

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 use topic::{Depth, LogError, Spool, SpoolBatch, SpoolPlace, Spooled};
 
@@ -15,6 +16,17 @@ const CAPACITY: u64 = 64 << 20;
 fn record(number: u64) -> Spooled {
     let value = format!("{number} {}", "x".repeat((number % 200) as usize));
     Spooled { topic: "heartbeats".into(), key: Bytes::from(format!("key-{}", number % 7)), value: Bytes::from(value) }
+}
+
+/// Opens a spool that was just closed. A test that starts a process meanwhile holds its lock for a moment, as all files of this one.
+fn reopen(dir: &Path) -> Spool {
+    for _ in 0..1_000 {
+        match Spool::open(dir, CAPACITY) {
+            Err(LogError::InUse { .. }) => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the spool stays in use");
 }
 
 fn append(spool: &Spool, numbers: std::ops::Range<u64>) -> Result<(), LogError> {
@@ -73,12 +85,12 @@ fn what_was_not_removed_is_there_after_reopening() {
     append(&spool, 3..10).unwrap();
     remove(&spool, &oldest(&spool, 1));
     drop(spool);
-    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let spool = reopen(dir.path());
     append(&spool, 10..12).unwrap();
     assert_eq!(spool.depth().records, 12, "a removal inside a segment is not kept, and is not promised");
     assert_eq!(drain(&spool), records(0..12));
     drop(spool);
-    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let spool = reopen(dir.path());
     assert_eq!(drain(&spool), [], "what is empty stays empty");
     assert_eq!(segments(dir.path()).len(), 0);
 }
@@ -130,7 +142,7 @@ fn an_empty_append_costs_nothing_that_comes_after_it() {
     append(&spool, 1..1).unwrap();
     append(&spool, 1..3).unwrap();
     drop(spool);
-    assert_eq!(drain(&Spool::open(dir.path(), CAPACITY).unwrap()), records(0..3));
+    assert_eq!(drain(&reopen(dir.path())), records(0..3));
 }
 
 #[test]
@@ -153,7 +165,7 @@ fn a_file_that_is_there_already_fails_one_append_and_no_more() {
     assert!(matches!(append(&spool, 0..1), Err(LogError::Spool { .. })));
     append(&spool, 0..1).unwrap();
     drop(spool);
-    assert_eq!(drain(&Spool::open(dir.path(), CAPACITY).unwrap()), records(0..1));
+    assert_eq!(drain(&reopen(dir.path())), records(0..1));
     assert_eq!(segments(dir.path()).len(), 0);
 }
 
@@ -194,7 +206,7 @@ fn the_depth_is_right_while_records_come_and_go() {
 /// Appends, reads at the oldest end and ahead of it, removals and reopenings in a random order, against a queue in memory.
 #[test]
 fn it_is_a_queue() {
-    let seed = std::env::var("SEED").map_or(20_261, |seed| seed.parse().unwrap());
+    let seed = std::env::var("WATCHBEAT_TEST_SEED").map_or(20_261, |seed| seed.parse().unwrap());
     println!("SEED={seed}");
     let mut state: u64 = seed;
     let mut random = |below: u64| {
@@ -212,7 +224,7 @@ fn it_is_a_queue() {
                 assert!(drain(&spool).iter().eq(&model));
                 model.clear();
                 drop(spool);
-                spool = Spool::open(dir.path(), CAPACITY).unwrap();
+                spool = reopen(dir.path());
                 ahead = (SpoolPlace::START, 0);
             }
             1..=3 => {
@@ -268,7 +280,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         let acknowledged = acknowledged.take(30 + round * 40).last().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        let found = drain(&Spool::open(dir.path(), CAPACITY).unwrap());
+        let found = drain(&reopen(dir.path()));
         let count = found.len() as u64;
         assert!(count >= acknowledged, "{count} of {acknowledged}");
         assert_eq!(count % 3, 0, "an append is there as a whole or not at all");
@@ -338,7 +350,7 @@ fn a_frame_without_records_is_passed_over_whatever_its_checksum_says() {
     let len = (payload.len() as u32).to_le_bytes();
     let checksum = crc32fast::hash(&[&len[..], payload].concat()).to_le_bytes();
     fs::write(&path, [&first, &len[..], &checksum, payload, &second].concat()).unwrap();
-    let spool = Spool::open(dir.path(), CAPACITY).unwrap();
+    let spool = reopen(dir.path());
     append(&spool, 2..3).unwrap();
     assert_eq!(drain(&spool), records(0..3));
 }

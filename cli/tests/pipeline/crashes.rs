@@ -1,14 +1,12 @@
 //! kill -9 of processors and sinks at random moments under load, and processors that join and leave: the tables
 //! equal the model's all the same.
 
-use crate::exactness::{judge, play_all, wait_until_complete};
+use crate::exactness::{POINT_WAIT_MS, judge, play_all, wait_until_complete};
 use crate::fleet::Fleet;
 use crate::players::{script, write_keys};
 use playback::random::Random;
 use std::time::Duration;
 
-/// Points wait for longer than a killed group takes to come back: then none is judged before its time.
-const POINT_WAIT_MS: u32 = 8_000;
 const KILLS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,10 +57,10 @@ async fn processors_and_sinks_that_join_and_leave_share_the_work_exactly() {
     judge(&fleet.log(), &fleet.heartbeats(), accepted, &client).await;
 }
 
-/// A seed that is printed, or the one in WATCHBEAT_SEED.
+/// A seed that is printed, or the one in WATCHBEAT_TEST_SEED.
 fn seed() -> u64 {
-    let given = std::env::var("WATCHBEAT_SEED").ok().and_then(|seed| seed.parse().ok());
+    let given = std::env::var("WATCHBEAT_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed = given.unwrap_or_else(|| u64::from(std::process::id()) * 1_000);
-    println!("seed {seed}: again with WATCHBEAT_SEED={seed}");
+    println!("seed {seed}: again with WATCHBEAT_TEST_SEED={seed}");
     seed
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::run::tests::epoch;
 
 use sql::partial::{Kind, Ledger, Role};
 use sql::spelt::{Column, Partial, Table};
@@ -41,16 +42,8 @@ fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
             Column::texts("site", Role::Key, (0..TEXTS).map(text).collect()),
             Column::integers("heartbeats", Role::Sum, Kind::Integer, vec![1; TEXTS]),
         ];
-        let epoch = Partial {
-            pipeline: "default".into(),
-            partition: 0,
-            from,
-            to: from + 1,
-            clock: 1,
-            fingerprint: "f".into(),
-            ledger: Some(Ledger::default()),
-            tables: vec![Table { name: "ledger_minutes".into(), rows: TEXTS as u32, columns }],
-        };
+        let tables = vec![Table { name: "ledger_minutes".into(), rows: TEXTS as u32, columns }];
+        let epoch = Partial { tables, ..epoch(from) };
         let value = epoch.encode();
         assert!(value.len() < TEXTS * LONGEST / 100);
         intake.take(&Record { partition: 0, offset: from, timestamp_ms: 0, key: &[], value: &value }).unwrap();

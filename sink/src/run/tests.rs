@@ -15,7 +15,7 @@ const ROWS: usize = 10;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Epoch `from` of partition 0, with rows of its own.
-fn epoch(from: u64) -> Partial {
+pub(crate) fn epoch(from: u64) -> Partial {
     let minutes = (0..ROWS).map(|row| 60_000 * (from.cast_signed() * ROWS as i64 + row as i64)).collect();
     let columns = vec![
         Column::texts("site", Role::Key, vec!["default"; ROWS]),

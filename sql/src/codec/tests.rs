@@ -98,10 +98,10 @@ fn numbers_of_nothing_are_refused() {
     use crate::partial::Partial as Packed;
     type Breakage = fn(&mut Packed);
     let cases: &[(&str, Breakage)] = &[
-        ("none of a text", |p| p.tables[0].columns[0].values = Numbers::pack(&[0, 4])),
-        ("none of a text", |p| p.tables[0].columns[0].values = Numbers::pack(&[-1, 0])),
-        ("no truth value", |p| p.tables[0].columns[2].nulls = Some(Numbers::pack(&[0, 2]))),
-        ("no truth value", |p| {
+        ("the number of no text", |p| p.tables[0].columns[0].values = Numbers::pack(&[0, 4])),
+        ("the number of no text", |p| p.tables[0].columns[0].values = Numbers::pack(&[-1, 0])),
+        ("a boolean that is neither", |p| p.tables[0].columns[2].nulls = Some(Numbers::pack(&[0, 2]))),
+        ("a boolean that is neither", |p| {
             p.tables[0].columns[1].role = Role::Or as i32;
             p.tables[0].columns[1].kind = Kind::Boolean as i32;
         }),

@@ -229,7 +229,7 @@ fn a_cause_that_a_text_has_already_is_told_once() {
     #[error("cannot go on")]
     struct Silent(#[source] Quoting);
     let error = Silent(Quoting { source: std::io::Error::other("disk full") });
-    assert_eq!(told(&error), "cannot go on: sink failed: disk full");
+    assert_eq!(with_causes(&error), "cannot go on: sink failed: disk full");
 }
 
 #[tokio::test]
