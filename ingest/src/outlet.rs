@@ -145,6 +145,9 @@ impl Outlet {
             }
             Err(error @ LogError::SpoolFull { .. }) => {
                 self.spool_full.begins(error.to_string());
+                if !spool.is_full() {
+                    self.spool_fails("its disk does not keep up".to_owned()); // what is full is the queue in front of it
+                }
                 Err(Refused::Full)
             }
             Err(error) => {

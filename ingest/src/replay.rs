@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::meters;
 use crate::outlet::Outlet;
 use crate::queue::Sent;
-use crate::records::Records;
+use crate::records::{PartitionSet, Records};
 use places::{Places, Try};
 use service::{Stop, TaskError};
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(crate) async fn run(outlet: Arc<Outlet>, spool: Spool, stop: Stop) -> Result
 
 /// Never ends but with an error.
 async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
-    let mut replay = Replay { outlet, spool, places: Places::new(), flights: Vec::new(), done: None };
+    let mut replay = Replay { outlet, spool, places: Places::new(), flights: Vec::new(), done: None, is_untidy: false };
     loop {
         replay.land().await;
         let begun = Instant::now();
@@ -60,6 +60,8 @@ struct Replay<'a> {
     flights: Vec<Flight>,
     /// What nobody needs any more and the disk has not removed: up to where, and how many records.
     done: Option<(SpoolPlace, usize)>,
+    /// Whether that was said.
+    is_untidy: bool,
 }
 
 /// Records that were handed to the log, for partitions that are behind.
@@ -92,7 +94,12 @@ impl Replay<'_> {
         let tried = self.places.advance();
         let batch = self.read(&tried.places, REPLAY_RECORDS).await;
         if batch.records.is_empty() {
-            self.remove_done().await; // what failed before
+            if batch.end > tried.places.start {
+                self.places.advanced(&tried, batch.end, PartitionSet::default()); // past what cannot be read
+                self.remove(&tried, &batch).await;
+            } else {
+                self.remove_done().await; // what failed before
+            }
             return Ok(Brought::Nothing);
         }
         let mut left = tried.of(self.records(&batch).await?);
@@ -152,8 +159,12 @@ impl Replay<'_> {
         let Some((end, records)) = self.done else { return };
         let spool = self.spool.clone();
         match self.disk(move || spool.remove(end, records)).await {
-            Ok(()) => self.done = None,
-            Err(error) => self.outlet.spool_fails(error.to_string()),
+            Ok(()) => (self.done, self.is_untidy) = (None, false),
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_untidy, true) {
+                    tracing::error!(%error, "what the log has cannot be removed from the spool; trying on");
+                }
+            }
         }
     }
 
@@ -171,28 +182,34 @@ impl Replay<'_> {
         }
     }
 
-    /// What the spool's disk answers, however long that takes.
+    /// What the spool's disk answers, however long that takes; meanwhile nobody waits for it.
     async fn disk<T: Send + 'static>(
         &self,
         ask: impl FnOnce() -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let mut asked = pin!(tokio::task::spawn_blocking(ask));
-        let answer = match timeout(SPOOL_PATIENCE, &mut asked).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.outlet.spool_fails(format!("no answer of its disk within {} s", SPOOL_PATIENCE.as_secs()));
-                asked.await
+        let mut patience = SPOOL_PATIENCE;
+        loop {
+            if let Ok(answer) = timeout(patience, &mut asked).await {
+                return answer.map_err(|_| LogError::Closed)?;
             }
-        };
-        answer.map_err(|_| LogError::Closed)?
+            // Again and again: the detour begins anew while the log is away, and nobody else would end it.
+            self.outlet.spool_fails(format!("no answer of its disk within {} s", SPOOL_PATIENCE.as_secs()));
+            patience = REPLAY_LONGEST_PAUSE.min(patience * 2);
+        }
     }
 
     /// Waits until there may be something to do.
     async fn rest(&self) {
         let pause = if self.flights.is_empty() { REPLAY_PAUSE } else { REPLAY_POLL };
-        tokio::select! {
-            () = self.outlet.spooled.notified() => {}
-            () = tokio::time::sleep(pause), if !self.places.behind().is_empty() => {}
+        loop {
+            tokio::select! {
+                () = self.outlet.spooled.notified() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if self.spool.depth().records > 0 {
+                return; // somebody is behind, a removal failed, or an append came after its time
+            }
         }
     }
 

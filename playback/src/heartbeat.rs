@@ -59,8 +59,8 @@ pub struct Heartbeat<'a> {
     pub video_id: Cow<'a, str>,
     /// Time of the report, corrected by `sent_at` when the device said it; ms since the epoch.
     pub event_time: i64,
-    /// The same time as the device said it, which is the same however often it sends the report; at most as far from the gateway's clock
-    /// as event times may be.
+    /// The same time as the device said it, which is the same however often it sends the report; unless that is further from the gateway's
+    /// clock than event times may be: then the nearest that may.
     pub device_time: i64,
     /// Time the gateway received it; ms since the epoch.
     pub received_at: i64,

@@ -1,6 +1,6 @@
 //! Snapshots of a partition's state in object storage. They only save time: the log is the truth.
 //!
-//! A snapshot is an object `FOLDER/PARTITION/OFFSET` that is written once and never changed: magic, SHA-256 of the
+//! A snapshot is an object `FOLDER/PARTITION/OFFSET` that is written once, and again only when it is found damaged: magic, SHA-256 of the
 //! rest, then frames of zstd: postcard of a header, and the parts that a shard saved. A torn or damaged one is passed over for the one before.
 
 use crate::limits;

@@ -2,8 +2,7 @@
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use std::fs;
-use std::io;
+use std::fs::{self, DirEntry};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,24 +46,30 @@ pub fn snapshot_store(
     }
     let refused = |reason: String| SnapshotStoreError::Folder { folder: location.to_owned(), reason };
     std::fs::create_dir_all(location).map_err(|error| refused(error.to_string()))?;
-    remove_unfinished(Path::new(location)).map_err(|error| refused(error.to_string()))?;
+    remove_unfinished(Path::new(location));
     Ok(Arc::new(LocalFileSystem::new_with_prefix(location).map_err(|error| refused(error.to_string()))?))
 }
 
 /// Removes what processes that were killed had begun to write: the library gives it a name with a number behind `#`, and does not list
-/// it.
-fn remove_unfinished(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+/// it. As far as it can: another process may do the same, and a folder may be none of ours.
+fn remove_unfinished(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            remove_unfinished(&path)?;
-        } else if is_unfinished(&path) && entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > UNFINISHED) {
-            tracing::info!(path = %path.display(), "removing a snapshot that was never finished");
-            fs::remove_file(&path)?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_unfinished(&path);
+        } else if is_unfinished(&path) && age(&entry).is_some_and(|age| age > UNFINISHED) {
+            match fs::remove_file(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "removed a snapshot that was never finished"),
+                Err(error) => {
+                    tracing::debug!(%error, path = %path.display(), "a snapshot that was never finished stays")
+                }
+            }
         }
     }
-    Ok(())
+}
+
+fn age(entry: &DirEntry) -> Option<Duration> {
+    entry.metadata().ok()?.modified().ok()?.elapsed().ok()
 }
 
 fn is_unfinished(path: &Path) -> bool {

@@ -87,9 +87,7 @@ pub enum ChainError {
         first: u64,
     },
     /// Another kernel, parameters, partition count or SQL.
-    #[error(
-        "the epoch's fingerprint is {found}, that of the tables {expected}: changed crediting or SQL needs a new pipeline name and a database of its own"
-    )]
+    #[error("the epoch's fingerprint is {found}, that of the tables {expected}")]
     Fingerprint {
         /// In the message.
         found: String,

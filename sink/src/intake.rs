@@ -164,14 +164,13 @@ impl Intake {
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 
-    /// Where partitions are read on of which nothing is on its way into the tables.
+    /// Where partitions are read on of which nothing is on its way into the tables. One without an epoch in them is read from the beginning.
     pub(crate) fn bookmarks(&self) -> Vec<Bookmark> {
         let is_written =
             |partition| self.writing.as_ref().is_some_and(|writing| writing.batch().ranges.contains_key(partition));
-        let quiet = self
-            .chains
-            .iter()
-            .filter(|(partition, _)| !self.gathered.ranges.contains_key(partition) && !is_written(partition));
+        let is_gathered = |partition| self.gathered.ranges.contains_key(partition);
+        let begun = self.chains.iter().filter(|(_, chain)| chain.next() > 0);
+        let quiet = begun.filter(|(partition, _)| !is_gathered(*partition) && !is_written(*partition));
         let bookmark = |(&partition, chain): (&u32, &Chain)| Bookmark {
             partition,
             next_offset: chain.next(),

@@ -259,7 +259,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_partition_takes_its_records_once_and_in_order_whichever_are_away_meanwhile() {
         let seed = std::env::var("WATCHBEAT_TEST_SEED").map_or(20_261, |seed| seed.parse().unwrap());
-        println!("SEED={seed}");
+        println!("WATCHBEAT_TEST_SEED={seed}");
         let dir = tempfile::TempDir::new().unwrap();
         let spool = Spool::open(dir.path(), 64 << 20).unwrap();
         let away = vec![false; PARTITIONS as usize];

@@ -51,6 +51,15 @@ fn epochs_that_wait_are_measured_by_what_they_take_in_memory() {
     assert_eq!(intake.chains[&0].waiting(), 3);
 }
 
+/// What a partition without an epoch has passed over was another's, and its own first epoch may have been among that.
+#[test]
+fn a_partition_without_an_epoch_in_the_tables_is_read_from_the_beginning() {
+    let mut intake = intake();
+    intake.assign(row(0, 0));
+    intake.assign(Progress { partition: 1, ..row(3, 1) });
+    assert_eq!(intake.bookmarks(), [Bookmark { partition: 1, next_offset: 3, partials_offset: 3 }]);
+}
+
 /// A row of partition 0.
 fn row(next_offset: u64, clock: i64) -> Progress {
     Progress { partition: 0, next_offset, clock, fingerprint: "f".into(), partials_offset: next_offset }

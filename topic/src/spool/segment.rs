@@ -164,6 +164,9 @@ pub(super) fn read(
     {
         records.extend(of_frame);
     }
+    if let Some(at) = frames.wrong_end {
+        tell_damage(path, at, to); // and not an end that was never written: all before `to` was acknowledged
+    }
     Ok((records, frames.at))
 }
 
@@ -175,6 +178,9 @@ fn measure(path: &Path) -> io::Result<(u64, u64)> {
         records += of_frame.len() as u64;
         len = frames.at;
     }
+    if let Some(at) = frames.wrong_end {
+        tracing::warn!(segment = %path.display(), at, bytes = frames.to - at, "left out: not written as a whole");
+    }
     Ok((records, len))
 }
 
@@ -185,6 +191,8 @@ struct Frames<'a> {
     /// Where the next one begins, or the part ends.
     at: u64,
     to: u64,
+    /// Where what is wrong begins, if no right frame is behind it.
+    wrong_end: Option<u64>,
 }
 
 impl Frames<'_> {
@@ -192,7 +200,7 @@ impl Frames<'_> {
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(from))?;
         let file = io::BufReader::with_capacity(1 << 20, file.take(to - from));
-        Ok(Frames { path, file, at: from, to })
+        Ok(Frames { path, file, at: from, to, wrong_end: None })
     }
 
     /// The records of the next one; what is wrong before it is passed over.
@@ -202,25 +210,19 @@ impl Frames<'_> {
                 self.at += bytes;
                 return Ok(Some(records));
             }
-            let segment = self.path.display().to_string();
-            let next = right_frame(self.path, self.at + 1, self.to)?;
-            match next {
-                Some(next) => {
-                    tracing::error!(
-                        segment,
-                        at = self.at,
-                        bytes = next - self.at,
-                        "damaged: the reports in it are lost"
-                    );
-                }
-                None => {
-                    tracing::warn!(segment, at = self.at, bytes = self.to - self.at, "this was not written as a whole")
-                }
-            }
-            *self = Frames::open(self.path, next.unwrap_or(self.to), self.to)?;
+            let Some(next) = right_frame(self.path, self.at + 1, self.to)? else {
+                self.wrong_end = Some(std::mem::replace(&mut self.at, self.to));
+                break;
+            };
+            tell_damage(self.path, self.at, next);
+            *self = Frames::open(self.path, next, self.to)?;
         }
         Ok(None)
     }
+}
+
+fn tell_damage(path: &Path, at: u64, end: u64) {
+    tracing::error!(segment = %path.display(), at, bytes = end - at, "damaged: the reports in it are lost");
 }
 
 /// Where the first right frame begins between two places of a segment. Texts of strangers cannot look like one, since every length in
