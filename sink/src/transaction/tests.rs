@@ -154,7 +154,7 @@ async fn of_two_fingerprints_that_begin_at_once_one_has_the_tables_and_the_other
     };
     for _ in 0..10 {
         let bed = Bed::new().await;
-        progress::read(&bed.pool, "default", &[1]).await.unwrap();
+        progress::read(&bed.pool, "main", &[1]).await.unwrap();
         let (one, other) = (of(0, "f1"), of(1, "f2"));
         match tokio::join!(bed.write(&one, PATIENCE), bed.write(&other, PATIENCE)) {
             (Ok(Some(Outcome::Committed)), Err(DatabaseError::Mixed { .. }))
