@@ -130,7 +130,7 @@ impl Kernel {
         self.advance(logged_at, facts);
         let owner = Owner { site: self.words.code_again(&record.site), user_id: &record.user_id };
         let disposition = self.place(record, owner, facts)?;
-        let facts = UserFacts { owner, words: &self.words, facts };
+        let facts = UserFacts { owner, words: &self.words, epoch: facts };
         Judge { ledger: &mut self.ledger, facts }.settle(record.received_at, disposition);
         Some(disposition)
     }
@@ -201,7 +201,7 @@ impl Kernel {
             let found = user.find(&deadline.session_id, || Some(video), |other| other == video);
             let Some(index) = found else { continue };
             let owner = Owner { site: deadline.site, user_id: &deadline.user_id };
-            let facts = UserFacts { owner, words: &self.words, facts };
+            let facts = UserFacts { owner, words: &self.words, epoch: facts };
             Judge { ledger: &mut self.ledger, facts }.due(&mut user.sessions[index], self.clock);
         }
     }
@@ -216,7 +216,7 @@ impl Kernel {
         let user = users.open(owner.site, owner.user_id, words);
         let index = user.open(record, words, serials);
         let session = &mut user.sessions[index];
-        Judge { ledger, facts: UserFacts { owner, words, facts } }.due(session, clock);
+        Judge { ledger, facts: UserFacts { owner, words, epoch: facts } }.due(session, clock);
         session.hear(clock, record.event_time, oldest);
         let is_point = record.ad.is_none() && record.from_ms.is_none();
         let gap = match session.sequence.place(record.seq) {
@@ -228,7 +228,7 @@ impl Kernel {
         let device = says_device.then(|| words.code(&record.device));
         let ad = record.ad.as_ref().map(|ad| (ad, words.code(&ad.line_id)));
         let until = clock.saturating_add(parameters.point_wait_ms);
-        let mut facts = UserFacts { owner, words, facts };
+        let mut facts = UserFacts { owner, words, epoch: facts };
         let accepted = session.accept(record, gap, until, device, &mut facts);
         match ad {
             Some((ad, line)) => {
@@ -236,7 +236,7 @@ impl Kernel {
                 let report = AdReport { ad, line, event_time: record.event_time, clock, lateness_ms };
                 user.impressions.get_or_insert_default().report(&report, &mut facts);
             }
-            None => user.resume(record, index, oldest, facts.facts),
+            None => user.resume(record, index, oldest, facts.epoch),
         }
         let session = &mut user.sessions[index];
         if accepted.disposition.is_none() {

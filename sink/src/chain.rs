@@ -232,7 +232,7 @@ impl Chain {
     }
 
     /// Before its first epoch: that must have this fingerprint, if it is not empty.
-    pub fn expect(&mut self, fingerprint: &str) {
+    pub fn expect_fingerprint(&mut self, fingerprint: &str) {
         if self.fingerprint.is_empty() {
             fingerprint.clone_into(&mut self.fingerprint);
         }

@@ -69,7 +69,7 @@ impl Intake {
             return Err(SinkError::Stranger { partition, offset, pipeline, claimed });
         }
         let arrival = Arrival { offset, bytes: partial.bytes(), partial };
-        chain.expect(&self.fingerprint);
+        chain.expect_fingerprint(&self.fingerprint);
         let ready = match chain.take(arrival) {
             Err(ChainError::Fingerprint { found, expected }) => {
                 self.refuse(partition, offset, found, &expected);

@@ -81,7 +81,7 @@ impl Impressions {
         let mut put = |impression: &Impression, sign: i64| {
             let alone = !self.has_others(impression, known);
             let fact = impression.fact(sign, alone, facts);
-            facts.facts.impressions.push(fact);
+            facts.epoch.impressions.push(fact);
         };
         match &before {
             Some(before) if before.counts_like(&now) => {}

@@ -52,6 +52,6 @@ impl Judge<'_> {
     pub(super) fn settle(&mut self, received_at: i64, disposition: Disposition) {
         self.ledger.dispositions[disposition as usize] += 1;
         let site = self.facts.site();
-        self.facts.facts.dispositions.push(DispositionFact { site, received_at, disposition });
+        self.facts.epoch.dispositions.push(DispositionFact { site, received_at, disposition });
     }
 }

@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Gives it a key among those of `facts`; to be called before it puts out any.
-    fn enter(&mut self, UserFacts { owner, words, facts }: &mut UserFacts<'_>) {
+    fn enter(&mut self, UserFacts { owner, words, epoch: facts }: &mut UserFacts<'_>) {
         self.fact_key = facts.session(self.fact_key, self.serial, |facts| SessionKey {
             site: facts.word(owner.site, words),
             user_id: facts.texts.code(owner.user_id),
@@ -203,11 +203,11 @@ impl Session {
         self.enter(facts);
         let unique_before = self.unique_ms;
         if let Some(credit) = credit {
-            self.credit(credit, facts.facts);
+            self.credit(credit, facts.epoch);
         }
-        self.settle(facts.facts);
+        self.settle(facts.epoch);
         let device = self.device.map(|(_, device)| facts.word(device));
-        facts.facts.sessions.push(SessionFact {
+        facts.epoch.sessions.push(SessionFact {
             session: self.fact_key,
             heartbeats,
             gross_ms: credit.map_or(0, |credit| credit.gross_ms()),

@@ -40,13 +40,14 @@ pub(super) struct UserFacts<'a> {
     pub(super) owner: Owner<'a>,
     /// What the user's state names by number.
     pub(super) words: &'a Words,
-    pub(super) facts: &'a mut Facts,
+    /// Those of the open epoch.
+    pub(super) epoch: &'a mut Facts,
 }
 
 impl UserFacts<'_> {
     /// A word of the kernel as a text of the facts.
     pub(super) fn word(&mut self, word: WordCode) -> TextCode {
-        self.facts.word(word, self.words)
+        self.epoch.word(word, self.words)
     }
 
     pub(super) fn site(&mut self) -> TextCode {
@@ -54,7 +55,7 @@ impl UserFacts<'_> {
     }
 
     pub(super) fn user_id(&mut self) -> TextCode {
-        self.facts.texts.code(self.owner.user_id)
+        self.epoch.texts.code(self.owner.user_id)
     }
 }
 

@@ -1,0 +1,113 @@
+//! What one sender may take: fields and bytes of heads, room and time for bodies, a part of the dead letters.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::client::conn::http2;
+use hyper::header::HeaderValue;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::time::{Duration, Instant};
+use support::{Gateway, PATIENCE, report};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const TEXT: (&str, &str) = ("Content-Type", "text/plain");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_have_limits() {
+    let gateway = Gateway::start(None).await;
+    let large = "x".repeat(20 << 10);
+    assert_eq!(gateway.status("POST", "/v1/heartbeats", &[JSON, ("X-Large", &large)]).await, 431);
+    assert_eq!(gateway.status("POST", "/v1/heartbeats", &[("X-Many", "x"); 101]).await, 431);
+    assert_eq!(gateway.status("PO ST", "/v1/heartbeats", &[JSON]).await, 400);
+
+    let stream = TcpStream::connect(gateway.address).await.unwrap();
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    for (fields, status) in [(100, 202), (101, 431)] {
+        let mut request = Request::post("http://gateway/v1/beacon").body(Full::<Bytes>::from(report(0, ""))).unwrap();
+        request.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
+        for _ in 0..fields - 2 {
+            request.headers_mut().append("age", HeaderValue::from_static("")); // the client adds the length of the body
+        }
+        assert_eq!(client.send_request(request).await.unwrap().status(), status, "{fields} fields");
+    }
+    drop(client);
+    gateway.stop().await.unwrap();
+}
+
+/// A key is in every page: whoever has it can begin to send as much as its site may have in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_do_not_come_to_their_end_take_no_room_from_those_that_do() {
+    let gateway = Gateway::start(Some(r#"[{"key": "k", "site": "a"}]"#)).await;
+    let size = 1 << 20;
+    let head = format!(
+        "POST /v1/beacon?key=k HTTP/1.1\r\nHost: g\r\nContent-Type: text/plain\r\nContent-Length: {size}\r\n\r\n"
+    );
+    let mut slow = Vec::new();
+    for _ in 0..33 {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b' '; size - 1]).await.unwrap();
+        slow.push(stream);
+    }
+    let (mut refused, deadline) = (0, Instant::now() + PATIENCE);
+    while refused == 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        refused = slow.iter().filter(|stream| stream.try_read(&mut [0; 12]).is_ok()).count();
+    }
+    assert!(refused > 0, "the site has no room left");
+    assert_eq!(gateway.post("/v1/beacon?key=k", &[TEXT], report(0, "").as_bytes()).await.status, 202);
+    drop(slow);
+    gateway.stop().await.unwrap();
+}
+
+/// Compressed, such a body has some hundred bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_refused_reports_of_a_body_a_part_is_kept() {
+    let gateway = Gateway::start(None).await;
+    let report = format!("{{\"x\":\"{}\"}}", "a".repeat(2_000));
+    let answer = gateway.post_json(&vec![report; 500].join("\n")).await;
+    assert_eq!((answer.status, answer.body["rejected"].as_array().map(Vec::len)), (202, Some(500)));
+    let letters = gateway.dead_letters(500).await;
+    let kept = letters.iter().filter(|letter| !letter["report"].is_null()).count();
+    assert_eq!(kept, (64 << 10) / 2_008);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_only_announced_take_no_room_from_others() {
+    let gateway = Gateway::start(None).await;
+    let head = "POST /v1/beacon HTTP/1.1\r\nHost: g\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n";
+    let mut waiting = Vec::new();
+    // With a MiB for each, and one for what is in it, they would take twice what there is.
+    for _ in 0..128 {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 25];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+        waiting.push(stream);
+    }
+    assert_eq!(gateway.post_json(&report(0, "")).await.status, 202);
+    drop(waiting);
+    gateway.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_has_the_same_limit() {
+    let gateway = Gateway::start(None).await;
+    let head = "POST /v1/beacon HTTP/1.1\r\nHost: g\r\nConnection: close\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (body, status) in [(report(0, ""), 202), (" ".repeat((1 << 20) + 1), 413)] {
+        let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+        let (first, second) = body.split_at(30);
+        let chunks = format!("{head}1e\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n", second.len());
+        stream.write_all(chunks.as_bytes()).await.unwrap();
+        assert_eq!(support::reply(stream).await.status, status);
+    }
+    gateway.stop().await.unwrap();
+}
