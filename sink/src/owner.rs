@@ -35,12 +35,15 @@ pub(crate) async fn claim(
 ) -> Result<(), DatabaseError> {
     transaction.execute(CLAIM, &[&pipeline]).await?;
     no_other(pipeline, transaction.query_opt(OTHER, &[&pipeline]).await?)?;
-    let expected: String = transaction.query_one(FINGERPRINT, &[&pipeline]).await?.get(0);
-    if !expected.is_empty() && expected != fingerprint {
-        return Err(DatabaseError::Mixed { found: fingerprint.to_owned(), expected });
+    let mut expected: String = transaction.query_one(FINGERPRINT, &[&pipeline]).await?.get(0);
+    if expected.is_empty() || expected == fingerprint {
+        transaction.execute(SIGN, &[&pipeline, &fingerprint]).await?;
+        expected = transaction.query_one(FINGERPRINT, &[&pipeline]).await?.get(0); // somebody else may have signed meanwhile
     }
-    transaction.execute(SIGN, &[&pipeline, &fingerprint]).await?;
-    Ok(())
+    if expected == fingerprint {
+        return Ok(());
+    }
+    Err(DatabaseError::Mixed { found: fingerprint.to_owned(), expected })
 }
 
 /// Judges what [`OTHER`] answered.
