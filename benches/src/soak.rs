@@ -185,9 +185,9 @@ fn processor(snapshots: &str) -> Result<Role> {
 /// Runs one of the scripts on the test Kafka.
 async fn kafka(script: &str, flag: Option<&str>) -> Result<()> {
     let program = format!("{}/../scripts/{script}", env!("CARGO_MANIFEST_DIR"));
-    let mut command = tokio::process::Command::new(program);
+    let mut command = tokio::process::Command::new(&program);
     command.arg(role::kafka_dir()?).args(flag).stdout(std::process::Stdio::null());
-    let status = command.status().await.with_context(|| format!("cannot run {script}"))?;
+    let status = command.status().await.with_context(|| format!("cannot run {program}"))?;
     ensure!(status.success(), "{script} failed: {status}");
     Ok(())
 }

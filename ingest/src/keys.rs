@@ -12,7 +12,6 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// The site that is open to everybody when no keys are configured.
 const OPEN_SITE: &str = "default";
@@ -79,26 +78,8 @@ impl Keys {
         Ok(Keys::Closed { path: path.to_owned(), text: Mutex::new(text), named: ArcSwap::from_pointee(named) })
     }
 
-    /// Takes up what is new in the keys file, looking `every` so often. A file that is not right is told once and changes
-    /// nothing. Never ends.
-    pub(crate) async fn keep_current(&self, every: Duration) {
-        let mut told = None;
-        loop {
-            tokio::time::sleep(every).await;
-            match self.look_again() {
-                Ok(()) => told = None,
-                Err(error) => {
-                    let error = error.to_string();
-                    if told.as_ref() != Some(&error) {
-                        tracing::warn!(error, "keeping the keys in use, the new ones cannot be used");
-                    }
-                    told = Some(error);
-                }
-            }
-        }
-    }
-
-    fn look_again(&self) -> Result<(), KeysError> {
+    /// Takes up what is new in the keys file. Nothing changes when it is not right.
+    pub(crate) fn take_up(&self) -> Result<(), KeysError> {
         let Keys::Closed { path, text, named } = self else { return Ok(()) };
         let found = read(path)?;
         let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -263,13 +244,13 @@ mod tests {
         let keys = Keys::load(Some(&path)).unwrap();
         assert_eq!(grant(&keys, "old").unwrap().take(20, 1_000_000), Ok(()));
         write(r#"[{"key":"old","site":"a","reports_per_second":10},{"key":"new","site":"a"}]"#);
-        keys.look_again().unwrap();
+        keys.take_up().unwrap();
         assert!(grant(&keys, "old").unwrap().take(1, 1_000_000).is_err(), "a new file fills no rate");
         let (old, new) = (grant(&keys, "old").unwrap(), grant(&keys, "new").unwrap());
         assert!(Arc::ptr_eq(&old.site, &new.site), "the keys of a site share it");
         assert!(grant(&keys, "other").is_none());
         write(r#"[{"key":"secret"}]"#);
-        let error = keys.look_again().unwrap_err().to_string();
+        let error = keys.take_up().unwrap_err().to_string();
         assert!(!error.contains("secret"));
         assert!(grant(&keys, "new").is_some(), "the keys in use stay");
     }
@@ -301,15 +282,15 @@ mod tests {
         assert_eq!(permit.grant.take(20, 1_000_000), Ok(()));
         assert!(keys.permit(Some(&new), || 0).is_err());
         write(&[entry(1, "old"), entry(2, "new")]);
-        keys.look_again().unwrap();
+        keys.take_up().unwrap();
         assert!(grant(&keys, &old).unwrap().take(1, 1_000_000).is_err(), "a new file fills no rate");
         assert!(grant(&keys, &new).is_some());
         write(&[entry(2, "new")]);
-        keys.look_again().unwrap();
+        keys.take_up().unwrap();
         assert!(grant(&keys, &old).is_none(), "what was verified is forgotten");
         assert!(grant(&keys, &new).is_some());
         write(&[entry(3, "new")]);
-        keys.look_again().unwrap();
+        keys.take_up().unwrap();
         assert!(grant(&keys, &new).is_none(), "another key has the name");
     }
 }

@@ -13,6 +13,7 @@ mod clock;
 mod consent;
 mod dead_letter;
 mod detour;
+mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -33,7 +34,9 @@ mod redaction;
 mod replay;
 mod server;
 mod settings;
+mod spool_writer;
 mod token;
+mod topic_watch;
 mod topics;
 mod trace;
 mod trouble;
@@ -42,5 +45,5 @@ mod worker;
 
 pub use limits::{MAX_CONNECTIONS_PER_ADDRESS as CONNECTIONS_PER_ADDRESS, MAX_REPORTS};
 pub use problem::Fault;
-pub use server::{StartError, serve};
+pub use server::serve;
 pub use settings::{Listeners, Settings, SpoolSettings, TlsFiles};

@@ -52,8 +52,8 @@ pub(crate) fn accepted_of(site: &str) -> Counter {
 /// How the way out is: how much waits in the spool, and how many partitions take nothing.
 pub(crate) fn outlet(outlet: &Outlet) {
     gauge!(PARTITIONS_AWAY).set(outlet.partitions_away() as f64);
-    if let Some(spool) = &outlet.spool {
-        let depth = spool.depth();
+    if let Some(writer) = &outlet.spool {
+        let depth = writer.spool.depth();
         gauge!(SPOOL_RECORDS).set(depth.records as f64);
         gauge!(SPOOL_BYTES).set(depth.bytes as f64);
     }

@@ -4,18 +4,17 @@
 //! What the log has not acknowledged in time goes to the spool too. The log may have it all the same; then it has those reports
 //! twice, and a report counts once however often it is there (specification, section 3).
 
-use crate::by_topic::ByTopic;
 use crate::clock;
 use crate::detour::Detour;
-use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, SAFE_LASTS, SPOOL_PATIENCE};
+use crate::limits::{APPEND_TIMEOUT, DETOUR_AFTER, SAFE_LASTS};
 use crate::queue::{Queue, Sent};
 use crate::records::{PartitionSet, Records};
+use crate::spool_writer::SpoolWriter;
+use crate::topics::Topics;
 use crate::trouble::Trouble;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::Notify;
-use tokio::time::timeout;
-use topic::{LogError, Outgoing, Producer, Spool, Spooled};
+use topic::{Producer, Spool};
 
 /// Why a batch is not safe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +24,6 @@ pub(crate) enum Refused {
     /// Neither the log nor the spool takes records.
     Unavailable,
 }
-
-/// The topics' names.
-pub(crate) type Topics = ByTopic<Arc<str>>;
-
-impl Topics {
-    pub(crate) fn new(heartbeats: &str, dead_letters: &str) -> Topics {
-        Topics { heartbeats: heartbeats.into(), dead_letters: dead_letters.into() }
-    }
-}
-
-/// How many partitions each has, as found when the log first answered.
-pub(crate) type PartitionCounts = ByTopic<u32>;
 
 /// Which way records leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,16 +38,10 @@ pub(crate) enum Way {
 pub(crate) struct Outlet {
     producer: Producer,
     pub(crate) topics: Topics,
-    /// Not known before the log was there once.
-    pub(crate) partitions: OnceLock<PartitionCounts>,
-    pub(crate) spool: Option<Spool>,
+    pub(crate) spool: Option<SpoolWriter>,
     detour: Detour,
-    /// Tells the replay that there is work.
-    pub(crate) spooled: Notify,
     queue: Arc<Queue>,
     log_trouble: Trouble,
-    spool_trouble: Trouble,
-    spool_full: Trouble, // comes and goes with every batch of the replay, so it is not logged
     /// When a batch was safe last.
     last_safe: Mutex<Option<Instant>>,
 }
@@ -74,14 +55,10 @@ impl Outlet {
         Outlet {
             producer,
             topics,
-            partitions: OnceLock::new(),
-            spool,
+            spool: spool.map(SpoolWriter::new),
             detour,
-            spooled: Notify::new(),
             queue: Arc::default(),
             log_trouble: Trouble::default(),
-            spool_trouble: Trouble::default(),
-            spool_full: Trouble::default(),
             last_safe: Mutex::default(),
         }
     }
@@ -91,7 +68,7 @@ impl Outlet {
         if !self.detour.is_taken() {
             return Records::default();
         }
-        self.place(records);
+        self.topics.place(records);
         self.detour.divert(records)
     }
 
@@ -109,8 +86,8 @@ impl Outlet {
     }
 
     /// To the log, and what that does not acknowledge in time to the spool.
-    async fn send_or_keep(&self, spool: &Spool, mut records: Records) -> Result<(), Refused> {
-        if !self.place(&mut records) {
+    async fn send_or_keep(&self, spool: &SpoolWriter, mut records: Records) -> Result<(), Refused> {
+        if !self.topics.place(&mut records) {
             self.detour.begin_for_all();
             return self.keep(spool, records).await;
         }
@@ -120,7 +97,7 @@ impl Outlet {
         let settled = sent.settle(&mut records, DETOUR_AFTER).await;
         if self.conclude(sent, settled, &records).is_ok() {
             if self.is_direct() {
-                self.spool_trouble.ends(); // nobody needs the spool
+                spool.forget_trouble();
             }
             return Ok(());
         }
@@ -128,51 +105,19 @@ impl Outlet {
         self.keep(spool, records).await
     }
 
-    /// To the spool.
-    async fn keep(&self, spool: &Spool, records: Records) -> Result<(), Refused> {
-        let Ok(appended) = timeout(SPOOL_PATIENCE, spool.append(self.spooled_of(records))).await else {
-            self.spool_hangs();
-            return Err(Refused::Unavailable);
-        };
-        match appended {
-            Ok(()) => {
-                self.spool_full.ends();
-                if self.spool_trouble.ends() {
-                    tracing::info!("the spool works again");
-                }
-                self.spooled.notify_one();
-                Ok(())
-            }
-            Err(error @ LogError::SpoolFull { .. }) => {
-                self.spool_full.begins(error.to_string());
-                if !spool.is_full() {
-                    self.spool_fails("its disk does not keep up".to_owned()); // what is full is the queue in front of it
-                }
-                Err(Refused::Full)
-            }
-            Err(error) => {
-                self.spool_fails(error.to_string());
-                Err(Refused::Unavailable)
-            }
+    /// To the spool. Records do not wait for one that fails: they go straight to the log, which may be back, and if it is not they come here
+    /// again.
+    async fn keep(&self, spool: &SpoolWriter, records: Records) -> Result<(), Refused> {
+        let kept = spool.keep(self.topics.to_spooled(records)).await;
+        if spool.is_failing() {
+            self.end_detour();
         }
-    }
-
-    /// Records do not wait for a spool that fails: they go straight to the log, which may be back, and if it is not they come here again.
-    pub(crate) fn spool_fails(&self, reason: String) {
-        if self.spool_trouble.begins(reason.clone()) {
-            tracing::error!(reason, "the spool fails, records go straight to the log");
-        }
-        self.detour.end_but_for(PartitionSet::default());
-    }
-
-    /// The same of a spool whose disk has not answered in time.
-    pub(crate) fn spool_hangs(&self) {
-        self.spool_fails(format!("no answer of its disk within {} s", SPOOL_PATIENCE.as_secs()));
+        kept
     }
 
     /// To the log, for as long as a request waits; records of partitions that let theirs wait do so among themselves from now on.
     async fn send_or_wait(&self, mut records: Records, way: Way) -> Result<(), Refused> {
-        if !self.place(&mut records) {
+        if !self.topics.place(&mut records) {
             return Err(Refused::Unavailable);
         }
         // Those that wait long leave room for the others.
@@ -222,10 +167,15 @@ impl Outlet {
 
     fn begin_detour(&self, refused: &Records) {
         let new = self.detour.begin(&refused.partitions());
-        if !new.is_empty() && !self.spool_trouble.is_there() {
+        if !new.is_empty() && !self.spool.as_ref().is_some_and(SpoolWriter::is_failing) {
             let what = if self.spool.is_some() { "go to the spool" } else { "wait, the others do not" };
             tracing::warn!(partitions = %new, "the log does not take records of these partitions: they {what}");
         }
+    }
+
+    /// Ends the detour, whatever is left in the spool.
+    pub(crate) fn end_detour(&self) {
+        self.detour.end_but_for(PartitionSet::default());
     }
 
     /// Ends the detour but for these partitions: the log has what was in the spool for all others. What is on its way into the spool
@@ -241,7 +191,7 @@ impl Outlet {
     /// Why a report would hardly be answered with 202 now: none was safe for a moment, and why the last one was not, as long as that
     /// is not long ago.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let is_full = self.spool.as_ref().is_some_and(Spool::is_full);
+        let is_full = self.spool.as_ref().is_some_and(|writer| writer.spool.is_full());
         if is_full && self.is_mostly_away() {
             return Some("the spool is full".to_owned());
         }
@@ -249,20 +199,20 @@ impl Outlet {
             return None; // most are, whatever is wrong with some partitions
         }
         match &self.spool {
-            Some(_) => self.spool_full.lately().or_else(|| self.spool_trouble.lately()),
+            Some(spool) => spool.lately(),
             None => self.log_trouble.lately(),
         }
     }
 
     /// Whether most heartbeats take the detour.
     fn is_mostly_away(&self) -> bool {
-        let (away, known) = (self.detour.partitions(), self.partitions.get());
+        let (away, known) = (self.detour.partitions(), self.topics.partitions.get());
         away.zip(known).is_none_or(|(away, known)| away.heartbeats.len() * 2 > known.heartbeats as usize)
     }
 
     /// How many partitions take no records, as far as it is known.
     pub(crate) fn partitions_away(&self) -> usize {
-        let all = || self.partitions.get().map_or(1, |known| known.each().iter().sum::<u32>() as usize);
+        let all = || self.topics.partitions.get().map_or(1, |known| known.each().iter().sum::<u32>() as usize);
         self.detour.partitions().map_or_else(all, |away| away.len())
     }
 
@@ -276,27 +226,8 @@ impl Outlet {
         self.producer.fatal_error()
     }
 
-    /// Puts each record on the partition of its key, if it is known how many there are.
-    pub(crate) fn place(&self, records: &mut Records) -> bool {
-        let Some(counts) = self.partitions.get() else { return false };
-        records.as_mut().zip(*counts).map(|(records, partitions)| {
-            for record in records {
-                record.partition = topic::partition_for(&record.key, partitions);
-            }
-        });
-        true
-    }
-
     fn last_safe(&self) -> MutexGuard<'_, Option<Instant>> {
         self.last_safe.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn spooled_of(&self, records: Records) -> Vec<Spooled> {
-        let of_topic = |(topic, records): (&Arc<str>, Vec<Outgoing>)| {
-            let topic = topic.clone();
-            records.into_iter().map(move |Outgoing { key, value, .. }| Spooled { topic: topic.clone(), key, value })
-        };
-        self.topics.as_ref().zip(records).map(of_topic).each().into_iter().flatten().collect()
     }
 }
 

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The peppers in use, from a file that is looked at again and again.
 pub(crate) struct PepperFile {
@@ -54,25 +53,10 @@ impl PepperFile {
         self.peppers.load()
     }
 
-    /// Takes up what is new in the file, looking `every` so often. A file that is not right is told once and changes nothing.
-    /// Never ends.
-    pub(crate) async fn keep_current(&self, every: Duration) {
-        let mut told = None;
-        loop {
-            tokio::time::sleep(every).await;
-            match read(&self.path) {
-                Ok(peppers) => {
-                    self.peppers.store(Arc::new(peppers));
-                    told = None;
-                }
-                Err(error) => {
-                    if told.as_ref() != Some(&error) {
-                        tracing::warn!(%error, "keeping the peppers in use, the new ones cannot be used");
-                    }
-                    told = Some(error);
-                }
-            }
-        }
+    /// Takes up what is new in the file. Nothing changes when it is not right.
+    pub(crate) fn take_up(&self) -> Result<(), PepperError> {
+        self.peppers.store(Arc::new(read(&self.path)?));
+        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::by_topic::ByTopic;
 use crate::limits::{MAX_QUEUED_BYTES, MAX_QUEUED_RECORDS};
-use crate::outlet::Topics;
 use crate::records::Records;
+use crate::topics::Topics;
 use futures::{FutureExt, future};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,7 +61,7 @@ pub(crate) struct Sent {
 impl Sent {
     pub(crate) fn new(producer: &Producer, topics: &Topics, records: &Records, queued: Queued) -> Sent {
         let append = |(topic, records): (&Arc<str>, &Vec<Outgoing>)| producer.append(topic, records);
-        Sent { deliveries: topics.as_ref().zip(records.as_ref()).map(append), queued }
+        Sent { deliveries: topics.names.as_ref().zip(records.as_ref()).map(append), queued }
     }
 
     /// Waits until all are acknowledged or have failed, but not longer than this. Those of partitions that have not taken theirs are

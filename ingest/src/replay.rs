@@ -14,24 +14,26 @@ use crate::meters;
 use crate::outlet::Outlet;
 use crate::queue::Sent;
 use crate::records::{PartitionSet, Records};
+use crate::spool_writer::SpoolWriter;
+use crate::topics::ForeignTopic;
 use places::{Places, Try};
-use service::{Stop, TaskError};
+use service::Stop;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
 use tokio::time::{Instant, timeout};
-use topic::{LogError, Outgoing, Spool, SpoolBatch, SpoolPlace, Spooled};
+use topic::{LogError, SpoolBatch, SpoolPlace};
 
 /// Replays until asked to stop. What is left then stays for the next start.
-pub(crate) async fn run(outlet: Arc<Outlet>, spool: Spool, stop: Stop) -> Result<(), TaskError> {
+pub(crate) async fn run(outlet: &Outlet, stop: &Stop) -> Result<(), ForeignTopic> {
+    let Some(spool) = &outlet.spool else { return Ok(()) };
     tokio::select! {
-        ended = replay(&outlet, &spool) => ended,
+        ended = replay(outlet, spool) => ended,
         () = stop.requested() => Ok(()),
     }
 }
 
 /// Never ends but with an error.
-async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
+async fn replay(outlet: &Outlet, spool: &SpoolWriter) -> Result<(), ForeignTopic> {
     let mut replay = Replay { outlet, spool, places: Places::new(), flights: Vec::new(), done: None, is_untidy: false };
     loop {
         replay.land().await;
@@ -55,7 +57,7 @@ async fn replay(outlet: &Outlet, spool: &Spool) -> Result<(), TaskError> {
 /// The replay of a spool: a front that reads on for all partitions that take their records, and flights for those that are behind.
 struct Replay<'a> {
     outlet: &'a Outlet,
-    spool: &'a Spool,
+    spool: &'a SpoolWriter,
     places: Places,
     flights: Vec<Flight>,
     /// What nobody needs any more and the disk has not removed: up to where, and how many records.
@@ -87,7 +89,7 @@ enum Brought {
 
 impl Replay<'_> {
     /// Brings what is new in the spool to the partitions that are not behind. Those that do not take it in time are behind from now on.
-    async fn advance(&mut self) -> Result<Brought, TaskError> {
+    async fn advance(&mut self) -> Result<Brought, ForeignTopic> {
         if self.flights.len() >= REPLAY_FLIGHTS {
             return Ok(Brought::Later);
         }
@@ -116,7 +118,7 @@ impl Replay<'_> {
     }
 
     /// Gives some partitions that are behind what comes next for them; says whether there were any.
-    async fn catch_up(&mut self) -> Result<bool, TaskError> {
+    async fn catch_up(&mut self) -> Result<bool, ForeignTopic> {
         if self.flights.len() >= REPLAY_FLIGHTS {
             return Ok(false);
         }
@@ -157,7 +159,7 @@ impl Replay<'_> {
     /// Removes what nobody needs any more. If that fails the log has it all the same, and it is tried again with the next.
     async fn remove_done(&mut self) {
         let Some((end, records)) = self.done else { return };
-        let spool = self.spool.clone();
+        let spool = self.spool.spool.clone();
         match self.disk(move || spool.remove(end, records)).await {
             Ok(()) => (self.done, self.is_untidy) = (None, false),
             Err(error) => {
@@ -172,11 +174,12 @@ impl Replay<'_> {
     async fn read(&self, places: &Range<SpoolPlace>, most: usize) -> SpoolBatch {
         let mut pause = REPLAY_PAUSE;
         loop {
-            let (spool, places) = (self.spool.clone(), places.clone());
+            let (spool, places) = (self.spool.spool.clone(), places.clone());
             match self.disk(move || spool.read(places, most, REPLAY_BYTES)).await {
                 Ok(batch) => return batch,
-                Err(error) => self.outlet.spool_fails(error.to_string()),
+                Err(error) => self.spool.fails(error.to_string()),
             }
+            self.outlet.end_detour();
             tokio::time::sleep(pause).await;
             pause = REPLAY_LONGEST_PAUSE.min(pause * 2);
         }
@@ -194,7 +197,8 @@ impl Replay<'_> {
                 return answer.map_err(|_| LogError::Closed)?;
             }
             // Again and again: the detour begins anew while the log is away, and nobody else would end it.
-            self.outlet.spool_hangs();
+            self.spool.hangs();
+            self.outlet.end_detour();
             patience = REPLAY_LONGEST_PAUSE.min(patience * 2);
         }
     }
@@ -204,19 +208,19 @@ impl Replay<'_> {
         let pause = if self.flights.is_empty() { REPLAY_PAUSE } else { REPLAY_POLL };
         loop {
             tokio::select! {
-                () = self.outlet.spooled.notified() => return,
+                () = self.spool.appended() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            if self.spool.depth().records > 0 {
+            if self.spool.spool.depth().records > 0 {
                 return; // somebody is behind, a removal failed, or an append came after its time
             }
         }
     }
 
     /// The records of a batch in their places, as soon as those are known.
-    async fn records(&self, batch: &SpoolBatch) -> Result<Records, TaskError> {
-        let mut records = from_spool(self.outlet, &batch.records)?;
-        while !self.outlet.place(&mut records) {
+    async fn records(&self, batch: &SpoolBatch) -> Result<Records, ForeignTopic> {
+        let mut records = self.outlet.topics.of_spooled(&batch.records)?;
+        while !self.outlet.topics.place(&mut records) {
             tokio::time::sleep(REPLAY_PAUSE).await;
         }
         Ok(records)
@@ -231,28 +235,6 @@ impl Replay<'_> {
             }
         }
     }
-}
-
-/// The spooled records for the log. Refused when one is of a topic that this gateway does not
-/// write.
-fn from_spool(outlet: &Outlet, spooled: &[Spooled]) -> Result<Records, TaskError> {
-    let mut records = Records::default();
-    for Spooled { topic, key, value } in spooled {
-        let record = Outgoing { partition: 0, key: key.clone(), value: value.clone() };
-        let of_topic = match topic {
-            topic if *topic == outlet.topics.heartbeats => &mut records.heartbeats,
-            topic if *topic == outlet.topics.dead_letters => &mut records.dead_letters,
-            _ => {
-                let heartbeats = &outlet.topics.heartbeats;
-                return Err(format!(
-                    "the spool has records for topic {topic}, and this gateway writes {heartbeats}: start it with the topic prefix it had until the spool is empty"
-                )
-                .into());
-            }
-        };
-        of_topic.push(record);
-    }
-    Ok(records)
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@ use crate::gateway::Shared;
 use crate::keys::Keys;
 use crate::limits::{FILE_INTERVAL, FLUSH_TIMEOUT, PRODUCER_LINGER, START_PATIENCE};
 use crate::net::{self, Certificates, Slots, Trust};
-use crate::outlet::{Outlet, Topics};
+use crate::outlet::Outlet;
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::settings::{Listeners, Settings};
-use crate::topics::{TopicWatch, is_outage};
+use crate::topic_watch::TopicWatch;
+use crate::topics::Topics;
 use crate::trace::Sampling;
 use crate::worker::Worker;
-use crate::{meters, replay};
+use crate::{files, meters, replay};
 use futures::future::try_join_all;
 use service::{Readiness, Stop, TaskError};
 use std::sync::atomic::AtomicU64;
@@ -21,33 +22,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use topic::{Log, Spool};
 
-/// Why the gateway does not start, or cannot go on.
+/// There is a listener for TLS and nothing to show there, or the other way round.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The topic has not as many partitions as it must have, or had at the start: users would move to other partitions than
-    /// their sessions.
-    #[error(
-        "topic {topic} has {found} partitions, not {wanted}: users would leave their sessions, make a new topic for another count"
-    )]
-    PartitionCount {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: u32,
-        /// What it must have.
-        wanted: u32,
-    },
-    /// The log's client refuses every record from now on.
-    #[error("nothing reaches the log any more: {reason}; a restart makes a new connection")]
-    Fatal {
-        /// What the client says.
-        reason: String,
-    },
-    /// There is a listener for TLS and nothing to show there, or the other way round.
-    #[error("TLS needs an address, a certificate and a key: give all of them or none")]
-    HalfTls,
-}
+#[error("TLS needs an address, a certificate and a key: give all of them or none")]
+struct HalfTls;
 
 /// Serves until `stop` is requested, then finishes what is in flight and flushes the producer.
 pub async fn serve(
@@ -67,11 +45,12 @@ pub async fn serve(
     // being handed over.
     let producer = log.producer(PRODUCER_LINGER)?;
     let topics = Topics::new(&settings.heartbeats_topic, &settings.dead_letters_topic);
-    let outlet = Arc::new(Outlet::new(producer.clone(), topics, spool.clone()));
+    let has_spool = spool.is_some();
+    let outlet = Arc::new(Outlet::new(producer.clone(), topics, spool));
     let topics = TopicWatch { log: &log, outlet: &outlet, partitions: settings.partitions };
-    match timeout(if spool.is_some() { START_PATIENCE } else { Duration::MAX }, topics.find()).await {
+    match timeout(if has_spool { START_PATIENCE } else { Duration::MAX }, topics.find()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) if spool.is_none() || !is_outage(&error) => return Err(error),
+        Ok(Err(error)) if !has_spool || !error.is_outage() => return Err(error.into()),
         Ok(Err(error)) => tracing::warn!(%error, "the log is away, records go to the spool until it is back"),
         Err(_) => tracing::warn!("the log is away, records go to the spool until it is back"),
     }
@@ -89,13 +68,8 @@ pub async fn serve(
     tracing::info!(workers = workers.len(), topic = settings.heartbeats_topic, "taking heartbeats");
     component.ready();
     let drained = async { try_join_all(workers).await?.into_iter().collect::<Result<(), TaskError>>() };
-    let replayed = async {
-        match spool {
-            Some(spool) => replay::run(outlet.clone(), spool, stop.clone()).await,
-            None => Ok(()),
-        }
-    };
-    let watched = topics.watch(&component, &stop);
+    let replayed = async { Ok(replay::run(&outlet, &stop).await?) };
+    let watched = async { Ok(topics.watch(&component, &stop).await?) };
     tokio::try_join!(drained, watched, replayed, keep_files_current(&shared, certificates, &stop))?;
     if outlet.is_direct() {
         // Every request has its answer: what the log has not acknowledged was refused or is in the spool.
@@ -112,10 +86,10 @@ async fn keep_files_current(
     certificates: Option<Arc<Certificates>>,
     stop: &Stop,
 ) -> Result<(), TaskError> {
-    let keys = shared.keys.keep_current(FILE_INTERVAL);
+    let keys = files::keep_current("keys", FILE_INTERVAL, || shared.keys.take_up());
     let peppers = async {
         if let Some(peppers) = &shared.peppers {
-            peppers.keep_current(FILE_INTERVAL).await;
+            files::keep_current("peppers", FILE_INTERVAL, || peppers.take_up()).await;
         }
     };
     let certificates = async {
@@ -162,6 +136,6 @@ fn certificates(settings: &Settings, listeners: &Listeners) -> Result<Option<Arc
     match (&settings.tls, listeners.tls.is_empty()) {
         (None, true) => Ok(None),
         (Some(files), false) => Ok(Some(Certificates::load(&files.chain, &files.key)?)),
-        _ => Err(StartError::HalfTls.into()),
+        _ => Err(HalfTls.into()),
     }
 }

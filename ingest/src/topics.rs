@@ -1,94 +1,88 @@
-//! The topics of the gateway: what the pipeline relies on of them, looked at at the start and from time to time, and the
-//! readiness that follows from it.
+//! The two topics that the gateway writes: their names, and on which of their partitions a record is put.
 
-use crate::limits::SEARCH_INTERVAL;
-use crate::meters;
-use crate::outlet::{Outlet, PartitionCounts};
-use crate::server::StartError;
-use service::{Component, Stop, TaskError};
-use topic::{Log, LogError, TopicDescription};
+use crate::by_topic::ByTopic;
+use crate::records::Records;
+use std::sync::{Arc, OnceLock};
+use topic::{Outgoing, Spooled};
 
-/// Whether the log may be there later, as it is: nothing is wrong with what was asked of it.
-pub(crate) fn is_outage(error: &TaskError) -> bool {
-    error.downcast_ref::<LogError>().is_some_and(|error| matches!(error, LogError::Kafka { .. }))
+/// How many partitions each has.
+pub(crate) type PartitionCounts = ByTopic<u32>;
+
+/// Both topics.
+pub(crate) struct Topics {
+    pub(crate) names: ByTopic<Arc<str>>,
+    /// As found when the log first answered; not known before.
+    pub(crate) partitions: OnceLock<PartitionCounts>,
 }
 
-/// Whether the topics have become others than those that the pipeline was started with.
-fn is_final(error: &TaskError) -> bool {
-    error.is::<StartError>()
-        || error
-            .downcast_ref()
-            .is_some_and(|error| matches!(error, LogError::NotLogAppendTime { .. } | LogError::NotDelete { .. }))
+/// A record of the spool is for a topic that this gateway does not write.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the spool has records for topic {topic}, and this gateway writes {heartbeats}: start it with the topic prefix it had until the spool is empty"
+)]
+pub(crate) struct ForeignTopic {
+    topic: Arc<str>,
+    heartbeats: Arc<str>,
 }
 
-/// Looks at the topics from time to time.
-pub(crate) struct TopicWatch<'a> {
-    pub(crate) log: &'a Log,
-    pub(crate) outlet: &'a Outlet,
-    /// That the heartbeats topic must have.
-    pub(crate) partitions: Option<u32>,
-}
-
-impl TopicWatch<'_> {
-    /// Keeps the readiness true until asked to stop: ready means that a report would be answered with 202. Ends earlier only when that cannot
-    /// become true again.
-    pub(crate) async fn watch(&self, component: &Component, stop: &Stop) -> Result<(), TaskError> {
-        let watched = tokio::select! {
-            watched = self.follow(component) => watched,
-            () = stop.requested() => Ok(()),
-        };
-        component.not_ready("stopping");
-        watched
+impl Topics {
+    pub(crate) fn new(heartbeats: &str, dead_letters: &str) -> Topics {
+        let names = ByTopic { heartbeats: heartbeats.into(), dead_letters: dead_letters.into() };
+        Topics { names, partitions: OnceLock::new() }
     }
 
-    /// Never ends but with an error.
-    async fn follow(&self, component: &Component) -> Result<(), TaskError> {
-        let mut told = None;
-        loop {
-            let is_known = self.outlet.partitions.get().is_some();
-            tokio::time::sleep(if is_known { topic::limits::WATCH_INTERVAL } else { SEARCH_INTERVAL }).await;
-            if let Some(reason) = self.outlet.fatal_error() {
-                return Err(StartError::Fatal { reason }.into());
+    /// Puts each record on the partition of its key, if it is known how many there are.
+    pub(crate) fn place(&self, records: &mut Records) -> bool {
+        let Some(counts) = self.partitions.get() else { return false };
+        records.as_mut().zip(*counts).map(|(records, partitions)| {
+            for record in records {
+                record.partition = topic::partition_for(&record.key, partitions);
             }
-            let found = self.find().await;
-            meters::outlet(self.outlet);
-            let trouble = match found {
-                Err(error) if is_final(&error) => return Err(error),
-                found => found.err().map(|error| error.to_string()),
-            };
-            match trouble.clone().filter(|_| self.outlet.spool.is_none()).or_else(|| self.outlet.trouble()) {
-                Some(reason) => component.not_ready(reason),
-                None => component.ready(),
-            }
-            // With a spool the gateway is ready all the same, so this is where it is seen what is wrong.
-            if let Some(reason) = trouble.as_ref().filter(|_| told != trouble) {
-                tracing::warn!(reason, "the log does not say how its topics are");
-            }
-            told = trouble;
-        }
-    }
-
-    /// Looks the topics up, the first time or again, and holds them against what the pipeline relies on.
-    pub(crate) async fn find(&self) -> Result<(), TaskError> {
-        let Outlet { topics, partitions, .. } = self.outlet;
-        let heartbeats = self.describe(&topics.heartbeats).await?;
-        let dead_letters = self.describe(&topics.dead_letters).await?;
-        let found = PartitionCounts { heartbeats: heartbeats.partitions, dead_letters: dead_letters.partitions };
-        let known = self.partitions.or(partitions.get().map(|known| known.heartbeats));
-        if let Some(wanted) = known.filter(|known| *known != found.heartbeats) {
-            let topic = topics.heartbeats.to_string();
-            return Err(StartError::PartitionCount { topic, found: found.heartbeats, wanted }.into());
-        }
-        partitions.get_or_init(|| {
-            heartbeats.warn_of_few_copies(&topics.heartbeats);
-            found
         });
-        Ok(())
+        true
     }
 
-    async fn describe(&self, topic: &str) -> Result<TopicDescription, TaskError> {
-        let found = self.log.describe(topic).await?;
-        found.check_exact(topic)?;
-        Ok(found)
+    /// The records as the spool keeps them.
+    pub(crate) fn to_spooled(&self, records: Records) -> Vec<Spooled> {
+        let of_topic = |(topic, records): (&Arc<str>, Vec<Outgoing>)| {
+            let topic = topic.clone();
+            records.into_iter().map(move |Outgoing { key, value, .. }| Spooled { topic: topic.clone(), key, value })
+        };
+        self.names.as_ref().zip(records).map(of_topic).each().into_iter().flatten().collect()
+    }
+
+    /// The records that the spool has kept, not yet in their places.
+    pub(crate) fn of_spooled(&self, spooled: &[Spooled]) -> Result<Records, ForeignTopic> {
+        let mut records = Records::default();
+        for Spooled { topic, key, value } in spooled {
+            let of_topic = if *topic == self.names.heartbeats {
+                &mut records.heartbeats
+            } else if *topic == self.names.dead_letters {
+                &mut records.dead_letters
+            } else {
+                return Err(ForeignTopic { topic: topic.clone(), heartbeats: self.names.heartbeats.clone() });
+            };
+            of_topic.push(Outgoing { partition: 0, key: key.clone(), value: value.clone() });
+        }
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn records_of_a_topic_that_this_gateway_does_not_write_are_not_put_elsewhere() {
+        let topics = Topics::new("new.heartbeats", "new.dead_letters");
+        let spooled = |topic: &str| Spooled { topic: topic.into(), key: Bytes::new(), value: Bytes::new() };
+        let both = [spooled("new.heartbeats"), spooled("new.dead_letters"), spooled("new.heartbeats")];
+        let ours = topics.of_spooled(&both).unwrap();
+        assert_eq!((ours.heartbeats.len(), ours.dead_letters.len()), (2, 1));
+        let again: Vec<_> = topics.to_spooled(ours).into_iter().map(|spooled| spooled.topic).collect();
+        assert_eq!(again, ["new.heartbeats", "new.heartbeats", "new.dead_letters"].map(Arc::<str>::from));
+        let error = topics.of_spooled(&[spooled("old.heartbeats")]).unwrap_err().to_string();
+        assert!(error.contains("old.heartbeats") && error.contains("new.heartbeats"), "{error}");
     }
 }

@@ -1,9 +1,10 @@
 //! Who waits for what, on a real Kafka and on the embedded log.
 
 use super::*;
+use crate::topics::PartitionCounts;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
-use topic::{KafkaSettings, Log, TopicSpec, partition_for};
+use topic::{KafkaSettings, Log, Outgoing, TopicSpec, partition_for};
 
 const MOST_BYTES: u32 = 10_000;
 
@@ -37,7 +38,7 @@ async fn one_partition_that_takes_nothing_does_not_keep_the_others_from_the_log(
     let dir = tempfile::TempDir::new().unwrap();
     let spool = Spool::open(dir.path(), 64 << 20).unwrap();
     let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new(&topic, &topic), Some(spool.clone()));
-    outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
+    outlet.topics.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
     let take = async |heartbeats| {
         let mut records = Records { heartbeats, ..Records::default() };
         let detoured = outlet.divert(&mut records);
@@ -62,7 +63,7 @@ async fn a_full_spool_is_trouble_while_most_reports_need_it() {
     make(&log, "both").await;
     let spool = Spool::open(&dir.path().join("spool"), 1).unwrap();
     let outlet = Outlet::new(log.producer(Duration::ZERO).unwrap(), Topics::new("both", "both"), Some(spool));
-    outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
+    outlet.topics.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
     assert_eq!(outlet.trouble(), None);
     outlet.detour.begin_for_all();
     assert_eq!(outlet.trouble().unwrap(), "the spool is full");
@@ -81,7 +82,7 @@ async fn without_a_spool_only_those_wait_whose_partitions_take_nothing() {
     let away = format!("{topic}-away");
     let producer = log.producer(Duration::ZERO).unwrap();
     let outlet = Arc::new(Outlet::new(producer, Topics::new(&topic, &away), None));
-    outlet.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
+    outlet.topics.partitions.set(PartitionCounts { heartbeats: 2, dead_letters: 2 }).unwrap();
     let both = Records { heartbeats: vec![heartbeat(0, 100)], dead_letters: vec![heartbeat(1, 100)] };
     let take = |records, way| {
         let outlet = outlet.clone();
