@@ -1,10 +1,9 @@
 //! What browsers and keys need of the headers: where a request carries its key, and the CORS headers of an answer.
 
 use crate::limits::PREFLIGHT_MAX_AGE_S;
+use crate::untaken::AnswerBody;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, AUTHORIZATION, HeaderValue,
@@ -56,8 +55,8 @@ pub(crate) fn allow_origin(headers: &mut HeaderMap, origin: Option<HeaderValue>)
 }
 
 /// The answer to a preflight. It carries no key in a header, so every origin may ask; the request itself is checked.
-pub(crate) fn preflight() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+pub(crate) fn preflight() -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));

@@ -1,10 +1,11 @@
 //! What a request is answered: a verdict, the success that senders of another format know, or a problem.
 
 use crate::adapters::{Answer, Format};
+use crate::limits::RETRY_AFTER_S;
 use crate::problem::{Fault, Problem};
+use crate::untaken::{AnswerBody, Untaken};
 use crate::verdict::{Rejected, Verdict};
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 
@@ -18,16 +19,21 @@ struct Counts<'a> {
 /// The answer to nearly every request.
 const ONE_ACCEPTED: &[u8] = br#"{"accepted":1,"rejected":[]}"#;
 
-pub(crate) fn answered(verdict: &Verdict) -> Response<Full<Bytes>> {
-    if verdict.accepted == 1 && verdict.rejected.is_empty() {
-        return json_response(StatusCode::ACCEPTED, Bytes::from_static(ONE_ACCEPTED));
+/// Who has taken so little of what was answered before that there is no room for this is to try again.
+pub(crate) fn answered(verdict: &Verdict, untaken: &Untaken) -> Response<AnswerBody> {
+    if verdict.rejected.is_empty() && verdict.accepted == 1 {
+        return json_response(StatusCode::ACCEPTED, AnswerBody::new(Bytes::from_static(ONE_ACCEPTED), None));
     }
-    json_response(StatusCode::ACCEPTED, json(&Counts { accepted: verdict.accepted, rejected: &verdict.rejected }))
+    let counts = json(&Counts { accepted: verdict.accepted, rejected: &verdict.rejected });
+    match untaken.room(counts.len()) {
+        Some(room) => json_response(StatusCode::ACCEPTED, AnswerBody::new(counts, Some(room))),
+        None => refused(&Problem::retry(Fault::Overloaded, RETRY_AFTER_S)),
+    }
 }
 
-pub(crate) fn answered_foreign(format: Format) -> Response<Full<Bytes>> {
+pub(crate) fn answered_foreign(format: Format) -> Response<AnswerBody> {
     let Answer { status, content_type, body } = format.answer();
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    let mut response = Response::new(AnswerBody::new(Bytes::from_static(body.as_bytes()), None));
     *response.status_mut() = status;
     if let Some(content_type) = content_type {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -35,10 +41,10 @@ pub(crate) fn answered_foreign(format: Format) -> Response<Full<Bytes>> {
     response
 }
 
-pub(crate) fn refused(problem: &Problem) -> Response<Full<Bytes>> {
+pub(crate) fn refused(problem: &Problem) -> Response<AnswerBody> {
     let Problem { fault, detail, retry_after_s } = problem;
     let answer = serde_json::json!({"error": {"code": fault.as_str(), "detail": detail}});
-    let mut response = json_response(fault.status(), json(&answer));
+    let mut response = json_response(fault.status(), AnswerBody::new(json(&answer), None));
     let headers = response.headers_mut();
     if let Some(retry_after_s) = retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));
@@ -56,8 +62,8 @@ pub(crate) fn refused(problem: &Problem) -> Response<Full<Bytes>> {
 }
 
 /// As the library answers a head with too many fields in HTTP/1.1.
-pub(crate) fn head_too_large() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+pub(crate) fn head_too_large() -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::default());
     *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     response
 }
@@ -66,8 +72,8 @@ fn json(answer: &impl serde::Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(answer).expect("texts and numbers are always JSON"))
 }
 
-fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn json_response(status: StatusCode, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -18,9 +18,8 @@ use crate::problem::{Fault, Problem};
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::trace::{Sample, Sampler, Sampling};
+use crate::untaken::AnswerBody;
 use crate::verdict::{self, Rejected, ReportContext, Verdict};
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{EXPECT, HeaderValue};
 use hyper::http::request::Parts;
@@ -60,7 +59,7 @@ impl Gateway {
     }
 
     /// Answers one request, whatever it is.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerBody> {
         if request.headers().len() > MAX_HEAD_FIELDS {
             let response = answer::head_too_large(); // over HTTP/2, where a field may be one byte and take a hundred in memory
             self.meters.request(response.status().as_u16());
@@ -77,7 +76,7 @@ impl Gateway {
         let mut response = match &outcome {
             Ok(Outcome::Preflight) => access::preflight(),
             Ok(Outcome::Judged(Judged { format: Some(format), .. })) => answer::answered_foreign(*format),
-            Ok(Outcome::Judged(Judged { verdict, .. })) => answer::answered(verdict),
+            Ok(Outcome::Judged(Judged { verdict, .. })) => answer::answered(verdict, &peer.untaken),
             Err(problem) => answer::refused(problem),
         };
         if !matches!(&outcome, Err(problem) if problem.fault == Fault::OriginNotAllowed) {

@@ -40,6 +40,7 @@ mod topic_watch;
 mod topics;
 mod trace;
 mod trouble;
+mod untaken;
 mod verdict;
 mod worker;
 

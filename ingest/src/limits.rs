@@ -34,6 +34,10 @@ pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
 pub(crate) const MAX_HEAD_FIELDS: usize = 100;
 /// Bytes of the refused reports of one body that are kept: a hundred usual ones, and not the megabyte that a few bytes can become.
 pub(crate) const MAX_DEAD_BODY_BYTES: usize = 64 << 10;
+/// Bytes of the answers of a connection that its client has not taken: all of usual ones, and twenty of the longest.
+pub(crate) const MAX_UNTAKEN_BYTES: usize = 1 << 20;
+/// Bytes of an answer that are handed to a connection at a time.
+pub(crate) const ANSWER_PIECE_BYTES: usize = 4 << 10;
 /// Bytes of a refused report that are kept on the dead-letter topic, as they are written there: a control character takes six.
 pub(crate) const MAX_DEAD_REPORT_BYTES: usize = 8 << 10;
 /// Bytes of an unwanted body that are read and thrown away, so that the sender gets to see the answer.

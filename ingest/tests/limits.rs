@@ -6,7 +6,7 @@ mod support;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use hyper::client::conn::http2;
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::header::HeaderValue;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::{Duration, Instant};
@@ -17,6 +17,15 @@ use tokio::net::TcpStream;
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 
+/// A connection whose client takes so many bytes of each answer before it looks at it.
+async fn http2(gateway: &Gateway, window: u32) -> SendRequest<Full<Bytes>> {
+    let stream = TokioIo::new(TcpStream::connect(gateway.address).await.unwrap());
+    let mut builder = Builder::new(TokioExecutor::new());
+    let (client, connection) = builder.initial_stream_window_size(window).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_have_limits() {
     let gateway = Gateway::start(None).await;
@@ -25,9 +34,7 @@ async fn heads_have_limits() {
     assert_eq!(gateway.status("POST", "/v1/heartbeats", &[("X-Many", "x"); 101]).await, 431);
     assert_eq!(gateway.status("PO ST", "/v1/heartbeats", &[JSON]).await, 400);
 
-    let stream = TcpStream::connect(gateway.address).await.unwrap();
-    let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
+    let mut client = http2(&gateway, 1 << 20).await;
     for (fields, status) in [(100, 202), (101, 431)] {
         let mut request = Request::post("http://gateway/v1/beacon").body(Full::<Bytes>::from(report(0, ""))).unwrap();
         request.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
@@ -37,6 +44,30 @@ async fn heads_have_limits() {
         assert_eq!(client.send_request(request).await.unwrap().status(), status, "{fields} fields");
     }
     drop(client);
+    gateway.stop().await.unwrap();
+}
+
+/// Whoever asks for long answers and takes none would have the gateway keep them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_takes_have_bounded_room() {
+    let gateway = Gateway::start(None).await;
+    for window in [0, 1] {
+        let mut client = http2(&gateway, window).await;
+        let mut ask = async || {
+            let body = Full::<Bytes>::from(format!("[{}0]", "0,".repeat(499)));
+            let request = Request::post("http://gateway/v1/heartbeats").header("content-type", "application/json");
+            client.send_request(request.body(body).unwrap()).await.unwrap()
+        };
+        let mut answers = vec![ask().await];
+        while answers.len() < 50 && answers.iter().all(|answer| answer.status() == 202) {
+            answers.push(ask().await);
+        }
+        assert_eq!(answers.last().unwrap().status(), 503, "after {} of 30 KB each", answers.len() - 1);
+        drop(answers);
+        while ask().await.status() != 202 {
+            tokio::time::sleep(Duration::from_millis(20)).await; // it is not known at once that nobody wants them
+        }
+    }
     gateway.stop().await.unwrap();
 }
 

@@ -2,6 +2,7 @@
 //! nor stored.
 
 use super::forwarded;
+use crate::untaken::Untaken;
 use hyper::HeaderMap;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -33,11 +34,12 @@ pub(crate) struct Peer {
     address: IpAddr,
     /// There when the peer is a trusted reverse proxy.
     trust: Option<Arc<Trust>>,
+    pub(crate) untaken: Untaken,
 }
 
 impl Peer {
     pub(super) fn new(address: IpAddr, trust: &Arc<Trust>) -> Peer {
-        Peer { address, trust: trust.forwards(address).then(|| trust.clone()) }
+        Peer { address, trust: trust.forwards(address).then(|| trust.clone()), untaken: Untaken::default() }
     }
 
     /// The address of the client that sent a request with these headers. Costs a look at an option, unless the peer is a
