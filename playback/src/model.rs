@@ -2,7 +2,7 @@
 //! so it shares no code with the kernel and no program has it.
 //!
 //! It judges points as if nothing came too late for them: of the bounded wait it knows nothing, nor that sessions
-//! are forgotten. A log that stays within these bounds must end in exactly its tables.
+//! and impressions are forgotten. A log that stays within these bounds must end in exactly its tables.
 
 mod judge;
 mod random;
