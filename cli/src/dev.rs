@@ -140,7 +140,10 @@ fn spawn_roles(
     tasks.spawn("announcement", announce(ready, readiness, stop.clone()));
     if flags.demo {
         let stop = stop.clone();
-        tasks.spawn("demo", async move { Ok(loadgen::demo(ingest_url, DEMO_VIEWERS, DEMO_SEED, stop).await?) });
+        tasks.spawn("demo", async move {
+            loadgen::demo(ingest_url, DEMO_VIEWERS, DEMO_SEED, stop).await;
+            Ok(())
+        });
     }
     Ok(())
 }

@@ -31,12 +31,10 @@ pub(crate) struct Desk {
     pub(crate) tally: Tally,
     pace: Pace,
     bodies: Bodies,
-    /// Requests a second; without it each is due when its viewer says.
-    rate: Option<u32>,
+    /// Without one each request is due when its viewer says.
+    schedule: Option<Schedule>,
     /// Until then new requests go out.
     until: Duration,
-    /// New requests so far.
-    begun: u64,
     under_way: usize,
     copies: VecDeque<Box<Ticket>>,
     retries: BTreeMap<(Duration, u64), Box<Ticket>>,
@@ -46,6 +44,15 @@ pub(crate) struct Desk {
     stopping: bool,
     /// Something answered, be it that it is too busy.
     is_answered: bool,
+}
+
+/// Requests at a constant rate.
+struct Schedule {
+    /// Requests a second.
+    rate: u32,
+    /// When the first was due, of those that are counted.
+    from: Duration,
+    begun: u64,
 }
 
 #[derive(Deserialize)]
@@ -66,9 +73,8 @@ impl Desk {
             tally: Tally::new(),
             pace,
             bodies,
-            rate,
+            schedule: rate.map(|rate| Schedule { rate, from: Duration::ZERO, begun: 0 }),
             until,
-            begun: 0,
             under_way: 0,
             copies: VecDeque::new(),
             retries: BTreeMap::new(),
@@ -104,7 +110,9 @@ impl Desk {
         });
         (ticket.due, ticket.again, ticket.tries, ticket.backoff) = (due, false, 0, FIRST_BACKOFF);
         self.crowd.take(&mut ticket.sent);
-        self.begun += 1;
+        if let Some(schedule) = &mut self.schedule {
+            schedule.take(due);
+        }
         Some(ticket)
     }
 
@@ -114,10 +122,10 @@ impl Desk {
             return None;
         }
         let by_viewer = self.crowd.next_due()?;
-        let due = match self.rate {
+        let due = match &self.schedule {
             None => self.pace.due(by_viewer),
-            Some(rate) => {
-                let due = Duration::from_secs_f64(self.begun as f64 / f64::from(rate));
+            Some(schedule) => {
+                let due = schedule.next_due();
                 let ahead_ms = self.pace.first_ms() + i64::from(by_viewer) - self.pace.at_ms(due);
                 // Nobody reports what is still to come.
                 due + Duration::from_millis(ahead_ms.max(0).unsigned_abs())
@@ -175,8 +183,8 @@ impl Desk {
         self.is_answered = true;
         match status {
             202 => self.taken(ticket, answer, now),
-            429 | 503 => {
-                self.failed(ticket, Failure { reason: format!("status {status}"), uncertain: status == 503 }, now)
+            408 | 429 | 500.. => {
+                self.failed(ticket, Failure { reason: format!("status {status}"), uncertain: status >= 500 }, now)
             }
             _ => Err(refused(status, answer)),
         }
@@ -185,17 +193,21 @@ impl Desk {
     fn taken(&mut self, mut ticket: Box<Ticket>, answer: &[u8], now: Duration) -> Result<(), LoadError> {
         self.under_way -= 1;
         self.tally.answered(now, now.saturating_sub(ticket.due));
-        self.tally.reports += ticket.sent.reports.len() as u64;
-        let accepted = match plainly_accepted(answer) {
-            Some(accepted) => accepted,
+        let reports = ticket.sent.reports.len() as u64;
+        let (accepted, rejected) = match plainly_accepted(answer) {
+            Some(accepted) => (accepted, Vec::new()),
             None => {
-                let parsed: Answer = serde_json::from_slice(answer).map_err(|_| refused(202, answer))?;
-                for Refused { code } in parsed.rejected {
-                    *self.tally.rejected.entry(code).or_default() += 1;
-                }
-                parsed.accepted
+                let answer: Answer = serde_json::from_slice(answer).map_err(|_| refused(202, answer))?;
+                (answer.accepted, answer.rejected)
             }
         };
+        if accepted + rejected.len() as u64 != reports {
+            return Err(LoadError::Miscounted { reports, accepted, rejected: rejected.len() as u64 });
+        }
+        for Refused { code } in rejected {
+            *self.tally.rejected.entry(code).or_default() += 1;
+        }
+        self.tally.reports += reports;
         self.tally.accepted += accepted;
         if ticket.again {
             self.tally.duplicates += accepted;
@@ -231,6 +243,22 @@ impl Desk {
     }
 }
 
+impl Schedule {
+    /// When the next request is due, if its viewer is that far.
+    fn next_due(&self) -> Duration {
+        self.from + Duration::from_secs_f64(self.begun as f64 / f64::from(self.rate))
+    }
+
+    /// A request goes out that was due then. If the viewers were not that far before, the rate goes on from here: to make good for it
+    /// would be a burst.
+    fn take(&mut self, due: Duration) {
+        if due > self.next_due() {
+            (self.from, self.begun) = (due, 0);
+        }
+        self.begun += 1;
+    }
+}
+
 fn refused(status: u16, answer: &[u8]) -> LoadError {
     LoadError::Refused { status, answer: String::from_utf8_lossy(answer).into_owned() }
 }
@@ -239,4 +267,20 @@ fn refused(status: u16, answer: &[u8]) -> LoadError {
 fn plainly_accepted(answer: &[u8]) -> Option<u64> {
     let digits = answer.strip_prefix(br#"{"accepted":"#)?.strip_suffix(br#","rejected":[]}"#)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_waited_for_the_viewers_goes_on_at_its_rate() {
+        let mut schedule = Schedule { rate: 10, from: Duration::ZERO, begun: 0 };
+        for due_ms in [0, 100, 200, 1_000, 1_100, 1_200] {
+            let due = Duration::from_millis(due_ms);
+            assert!(schedule.next_due() <= due);
+            schedule.take(due);
+        }
+        assert_eq!(schedule.next_due(), Duration::from_millis(1_300));
+    }
 }

@@ -7,6 +7,7 @@
 
 mod account;
 mod body;
+mod course;
 mod crowd;
 mod desk;
 mod dice;
@@ -43,11 +44,14 @@ pub use verify::Check;
 pub use viewer::Behaviour;
 
 use service::Stop;
-use sql::database::Database;
+use sql::database::{Database, with_causes};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::time::timeout;
 use verify::Verifier;
 
+/// Pause of a demo that failed.
+const DEMO_PAUSE: Duration = Duration::from_secs(30);
 /// Virtual time of a demo before its viewers begin anew.
 const DEMO_SPAN: Duration = Duration::from_secs(24 * 3_600);
 
@@ -61,6 +65,9 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Verdict, LoadError> {
     };
     let (settings, loaded) = blocking(move || load::load(&settings, &stop).map(|loaded| (settings, loaded))).await?;
     let mut verdict = Verdict::new(&settings, loaded.run, loaded.took, loaded.cpu, &loaded.tally);
+    if verdict.accepted == 0 {
+        tracing::error!("no report was accepted, which proves nothing: let more viewers watch, or for longer");
+    }
     judge(&settings, loaded.account, verifier, &mut verdict).await?;
     if let Some(path) = &settings.hgrm {
         outcome::write(path, &outcome::hgrm(&loaded.tally.latencies))?;
@@ -102,14 +109,16 @@ pub async fn verify(accounts: &[PathBuf], database: &Database, settle: Duration)
     verifier.verify(&file, settle).await
 }
 
-/// Viewers without an end, in real time, for whoever wants to see something.
-pub async fn demo(target: String, viewers: u32, seed: u64, stop: Stop) -> Result<(), LoadError> {
+/// Viewers without an end, in real time, for whoever wants to see something. What ends them is logged, and they come back.
+pub async fn demo(target: String, viewers: u32, seed: u64, stop: Stop) {
     while !stop.is_requested() {
         let settings = Settings { viewers, seed, duration: DEMO_SPAN, ..Settings::new(target.clone()) };
-        let stop = stop.clone();
-        blocking(move || load::load(&settings, &stop)).await?;
+        let load_stop = stop.clone();
+        if let Err(error) = blocking(move || load::load(&settings, &load_stop)).await {
+            tracing::error!(error = with_causes(&error), "the simulated viewers pause");
+            let _ = timeout(DEMO_PAUSE, stop.requested()).await; // either way the loop knows what to do
+        }
     }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,25 +2,20 @@
 
 use crate::account::AccountFile;
 use crate::body::Bodies;
-use crate::crowd::{Crowd, Keeping, Part};
+use crate::course::Course;
+use crate::crowd::{Crowd, Keeping};
 use crate::desk::Desk;
 use crate::names::Names;
 use crate::pace::{Pace, run_name, thread_cpu};
 use crate::profile::Profile;
 use crate::progress::Progress;
-use crate::settings::{LoadError, Settings, check_span};
+use crate::settings::{LoadError, Settings};
 use crate::tally::Tally;
 use crate::target::Target;
 use crate::world::World;
 use crate::{http1, http2};
 use service::Stop;
 use std::time::Duration;
-
-/// Viewers and virtual time from which the rate of a crowd is estimated.
-const SAMPLE_VIEWERS: u32 = 2_000;
-const SAMPLE_MS: u32 = 300_000;
-/// Time for what is late at the end of a run at a constant rate.
-const SLACK: f64 = 1.1;
 
 /// What a load came to.
 pub(crate) struct Loaded {
@@ -30,12 +25,6 @@ pub(crate) struct Loaded {
     pub(crate) tally: Tally,
     /// What the viewers did, when somebody wants to know.
     pub(crate) account: Option<AccountFile>,
-}
-
-/// How virtual time goes beside real time.
-struct Course {
-    span: Duration,
-    behind: Duration,
 }
 
 /// Lets the viewers watch for the duration of the settings, or until the stop. Blocks its thread.
@@ -48,7 +37,7 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
         Some(_) => Profile { hours: Vec::new(), sitting_minutes: 1_440, ..settings.profile.clone() },
         None => settings.profile.clone(),
     };
-    let course = course(settings, &profile)?;
+    let course = Course::new(settings, &profile)?;
     let span_ms = course.span.as_millis() as u32;
     tracing::info!(viewers = settings.viewers, seed = settings.seed, run, "viewers start");
     let keeping = if settings.keeps_account() { Keeping::Account } else { Keeping::Nothing };
@@ -91,31 +80,4 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
         }
     });
     Ok(Loaded { run, took, cpu, tally, account })
-}
-
-/// At their own pace viewers live as long as the run, so many times faster. At a constant rate they live as fast as the
-/// rate wants, which is estimated from some of them.
-fn course(settings: &Settings, profile: &Profile) -> Result<Course, LoadError> {
-    let Some(rate) = settings.rate else {
-        let span = settings.duration * settings.speedup;
-        return Ok(Course { span, behind: span - settings.duration });
-    };
-    let natural = natural_rate(profile, settings) * f64::from(settings.viewers) / f64::from(settings.part.of);
-    let span = settings.duration.mul_f64(f64::from(rate) / natural * SLACK) + Duration::from_secs(30);
-    check_span(span, settings.duration).map_err(|_| LoadError::Rate { natural: natural as u64, rate })?;
-    Ok(Course { span, behind: span.saturating_sub(settings.duration) })
-}
-
-/// Requests of a viewer in a second.
-fn natural_rate(profile: &Profile, settings: &Settings) -> f64 {
-    let viewers = SAMPLE_VIEWERS.min(settings.viewers);
-    let world = World::new(profile, settings.seed, 0, SAMPLE_MS);
-    let mut crowd = Crowd::new(world.clone(), viewers, settings.batch, Part::WHOLE, Keeping::Nothing);
-    let mut sent = crate::crowd::Sent::empty(&world);
-    let mut requests = 0_u32;
-    while crowd.take(&mut sent) {
-        requests += 1;
-        crowd.wait(sent.device);
-    }
-    f64::from(requests) / f64::from(viewers) / f64::from(SAMPLE_MS / 1_000)
 }

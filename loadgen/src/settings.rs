@@ -95,7 +95,7 @@ impl Settings {
         if self.part.of > 1 && self.database.is_some() {
             return Err(LoadError::PartWithDatabase);
         }
-        check_span(self.duration * self.speedup, self.duration)
+        check_span(self.duration.saturating_mul(self.speedup), self.duration)
     }
 
     /// Whether anybody wants to know what the viewers did.
@@ -142,7 +142,9 @@ pub enum LoadError {
     Rate { natural: u64, rate: u32 },
     #[error("a part of a run needs the run's name, the same for all parts (--run)")]
     PartWithoutRun,
-    #[error("the tables show all parts of a run: let each write its account (--account) and check them together")]
+    #[error(
+        "the tables show all parts of a run: give no part a database (neither --database-url nor WATCHBEAT_DATABASE_URL), let each write its account (--account) and check them together (loadgen verify)"
+    )]
     PartWithDatabase,
     #[error("profile {name}: {reason}")]
     Profile { name: String, reason: String },
@@ -150,6 +152,8 @@ pub enum LoadError {
     Target { target: String, reason: String },
     #[error("gateway refused a request with {status}: {answer}")]
     Refused { status: u16, answer: String },
+    #[error("gateway answered a request of {reports} reports that it accepted {accepted} and rejected {rejected}")]
+    Miscounted { reports: u64, accepted: u64, rejected: u64 },
     #[error("gateway did not take a request in {tries} tries, the last failed with: {reason}")]
     Unreachable { tries: u32, reason: String },
     #[error("the load stopped")]

@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use loadgen::{Part, Settings, Verdict};
+use loadgen::{LoadError, Part, Settings, Verdict};
 use serde_json::Value;
 use service::Stop;
 use std::collections::BTreeSet;
@@ -28,13 +28,9 @@ struct Seen {
 
 /// A few seconds of viewers, many times as fast, against a gateway that refuses every fifth request.
 async fn watch(settings: Settings) -> (Verdict, Arc<Mutex<Seen>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = format!("http://{}", listener.local_addr().unwrap());
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let server = tokio::spawn(serve(listener, Arc::clone(&seen)));
+    let (target, seen) = gateway().await;
     let settings = Settings { target, duration: Duration::from_secs(2), speedup: 600, batch: 5, ..settings };
     let verdict = loadgen::run(settings, Stop::new()).await.unwrap();
-    server.abort();
     (verdict, seen)
 }
 
@@ -69,10 +65,7 @@ async fn two_parts_send_together_what_one_process_would() {
 
 #[tokio::test]
 async fn a_stop_ends_a_demo() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = format!("http://{}", listener.local_addr().unwrap());
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let server = tokio::spawn(serve(listener, Arc::clone(&seen)));
+    let (target, seen) = gateway().await;
     let stop = Stop::new();
     let demo = tokio::spawn(loadgen::demo(target, 50, 1, stop.clone()));
     while seen.lock().unwrap().requests == 0 {
@@ -81,8 +74,7 @@ async fn a_stop_ends_a_demo() {
     }
     stop.request();
     let ended = tokio::time::timeout(Duration::from_secs(20), demo).await;
-    ended.expect("the demo ends in time").unwrap().unwrap();
-    server.abort();
+    ended.expect("the demo ends in time").unwrap();
 }
 
 #[tokio::test]
@@ -101,6 +93,47 @@ async fn what_a_slow_answer_holds_up_counts_from_when_it_was_due() {
     assert!(verdict.latency_ms.p90 >= 100.0 && verdict.latency_ms.max >= 300.0, "{verdict}");
 }
 
+#[tokio::test]
+async fn at_a_constant_rate_requests_go_out_evenly_from_the_first_instant_however_many_reports_they_have() {
+    for batch in [1, 12] {
+        let (target, _) = gateway().await;
+        let settings = Settings {
+            viewers: 2_000,
+            rate: Some(100),
+            batch,
+            duration: Duration::from_secs(1),
+            ..Settings::new(target)
+        };
+        let verdict = loadgen::run(settings, Stop::new()).await.unwrap();
+        assert!(
+            (97..=103 + verdict.duplicates_sent).contains(&verdict.requests),
+            "{batch} reports a request: {verdict}"
+        );
+    }
+}
+
+/// Whoever takes nothing proves nothing, and a count that is not that of the request is of another.
+#[tokio::test]
+async fn a_run_without_an_accepted_report_has_not_passed_and_counts_must_add_up() {
+    let (target, _) = gateway().await;
+    let nobody_yet = Settings { viewers: 1, duration: Duration::from_millis(10), ..Settings::new(target) };
+    let verdict = loadgen::run(nobody_yet, Stop::new()).await.unwrap();
+    assert!(verdict.accepted == 0 && !verdict.passed(), "{verdict}");
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = write!(stream, "HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{}", taken(9).len(), taken(9));
+        }
+    });
+    let settings = Settings { speedup: 600, duration: Duration::from_secs(1), ..Settings::new(target) };
+    let failed = loadgen::run(settings, Stop::new()).await.unwrap_err();
+    assert!(matches!(failed, LoadError::Miscounted { accepted: 9, rejected: 0, .. }), "{failed}");
+}
+
 /// A gateway of one connection, whose answer to one of the requests takes long.
 fn slow_gateway(slow: u32, pause: Duration) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -108,18 +141,34 @@ fn slow_gateway(slow: u32, pause: Duration) -> String {
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let (mut buffer, mut requests) = ([0; 4_096], 0);
-        let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 28\r\n\r\n{\"accepted\":1,\"rejected\":[]}";
-        while stream.read(&mut buffer).is_ok_and(|length| length > 0) {
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            let reports = String::from_utf8_lossy(&buffer[..length]).matches("\"seq\"").count();
+            let answer = taken(reports);
+            let answer = format!("HTTP/1.1 202 Accepted\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
             requests += 1;
             if requests == slow {
                 std::thread::sleep(pause);
             }
-            if stream.write_all(answer).is_err() {
+            if stream.write_all(answer.as_bytes()).is_err() {
                 break;
             }
         }
     });
     format!("http://{address}")
+}
+
+/// One that refuses every fifth request.
+async fn gateway() -> (String, Arc<Mutex<Seen>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    tokio::spawn(serve(listener, Arc::clone(&seen))); // ends with the test's runtime
+    (target, seen)
+}
+
+/// The answer to so many reports that were all accepted.
+fn taken(reports: usize) -> String {
+    format!(r#"{{"accepted":{reports},"rejected":[]}}"#)
 }
 
 async fn serve(listener: TcpListener, seen: Arc<Mutex<Seen>>) {
@@ -146,7 +195,7 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Seen>>) -> Result<Re
         seen.taken += reports.len() as u64;
         let names = reports.iter().map(|report| (report["session_id"].to_string(), report["seq"].as_u64().unwrap()));
         seen.reports.extend(names);
-        (202, format!(r#"{{"accepted":{},"rejected":[]}}"#, reports.len()))
+        (202, taken(reports.len()))
     };
     Ok(Response::builder().status(status).body(Full::new(Bytes::from(text))).unwrap())
 }
