@@ -55,8 +55,8 @@ pub(crate) async fn run() -> Result<()> {
     let check = role::told(&["loadgen", "verify", &account, "--settle", SETTLE_SECONDS])?;
     let servers = Servers { kafka: after.kafka - before.kafka, postgres: after.postgres - before.postgres };
     print_line(&figures(&told, &check, &lags, &costs, &servers)?);
-    let found = check["differences"].as_array().context("differences of the tables")?;
-    ensure!(found.is_empty(), "the tables are not what the viewers did");
+    let found = check["difference_count"].as_u64().context("differences of the tables")?;
+    ensure!(found == 0, "the tables are not what the viewers did");
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn figures(told: &Value, check: &Value, lags: &[i64], costs: &[Cost; 3], servers
         "bench": "e2e",
         "heartbeats_per_second": (accepted / figure("seconds")?).round(),
         "requests_per_second": figure("requests_per_second")?.round(),
-        "differences": check["differences"].as_array().map(Vec::len),
+        "differences": check["difference_count"],
         "first_differences": check["differences"],
         "seconds": round_2(figure("seconds")?),
         "viewers": told["viewers"],

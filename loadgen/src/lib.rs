@@ -59,8 +59,11 @@ const DEMO_SPAN: Duration = Duration::from_secs(24 * 3_600);
 /// keep user ids as they are (no pepper), and nobody else may send to the site meanwhile: its ledger is compared.
 pub async fn run(settings: Settings, stop: Stop) -> Result<Verdict, LoadError> {
     settings.check()?;
+    for path in [&settings.account, &settings.hgrm, &settings.html].into_iter().flatten() {
+        outcome::check_writable(path)?;
+    }
     let verifier = match &settings.database {
-        Some(database) => Some(Verifier::connect(database, &settings.site).await?),
+        Some(database) => Some(Verifier::new(database, &settings.site).await?),
         None => None,
     };
     let (settings, loaded) = blocking(move || load::load(&settings, &stop).map(|loaded| (settings, loaded))).await?;
@@ -68,12 +71,15 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Verdict, LoadError> {
     if verdict.accepted == 0 {
         tracing::error!("no report was accepted, which proves nothing: let more viewers watch, or for longer");
     }
-    judge(&settings, loaded.account, verifier, &mut verdict).await?;
+    // What the run has shown is told, whatever fails from here on.
+    let judged = judge(&settings, loaded.account, verifier, &mut verdict).await;
+    verdict.note_failure(judged);
     if let Some(path) = &settings.hgrm {
-        outcome::write(path, &outcome::hgrm(&loaded.tally.latencies))?;
+        verdict.note_failure(outcome::write(path, &outcome::hgrm(&loaded.tally.latencies)));
     }
     if let Some(path) = &settings.html {
-        outcome::write(path, &outcome::page(&settings, &verdict, &loaded.tally))?;
+        let page = outcome::page(&settings, &verdict, &loaded.tally);
+        verdict.note_failure(outcome::write(path, &page));
     }
     Ok(verdict)
 }
@@ -88,12 +94,13 @@ async fn judge(
     let Some(mut file) = account else { return Ok(()) };
     file.before = verifier.as_ref().map(|verifier| verifier.before.clone());
     if let Some(path) = &settings.account {
-        file.write(path)?;
+        verdict.note_failure(file.write(path));
     }
     if let Some(verifier) = verifier.filter(|_| file.is_whole) {
         tracing::info!(accepted = verdict.accepted, "viewers are done, waiting for the tables");
-        verdict.verified = true;
-        verdict.differences = verifier.verify(&file, settings.settle).await?.differences;
+        let check = verifier.verify(&file, settings.settle).await?;
+        (verdict.verified, verdict.difference_count, verdict.differences) =
+            (true, check.difference_count, check.differences);
     }
     Ok(())
 }
@@ -105,7 +112,7 @@ pub async fn verify(accounts: &[PathBuf], database: &Database, settle: Duration)
     if !file.is_whole {
         return Err(LoadError::NotWhole { run: file.run });
     }
-    let verifier = Verifier::connect(database, &file.site).await?;
+    let verifier = Verifier::new(database, &file.site).await?;
     verifier.verify(&file, settle).await
 }
 

@@ -41,9 +41,13 @@ pub const STOPPING: Duration = Duration::from_secs(5);
 pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// How often the database is asked whether it is complete.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How long the tables have to stay as they are to be taken for complete.
+pub const STILL: Duration = Duration::from_secs(2);
+/// Pause before a database that is away is asked again.
+pub const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Greatest latency that is told apart; us.
 pub const MAX_LATENCY_US: u64 = 3_600_000_000;
-/// Differences that are listed.
+/// Differences that are listed, of each table.
 pub const MAX_DIFFERENCES: usize = 20;
 /// Records of one append to the log.
 pub const APPEND_RECORDS: usize = 20_000;

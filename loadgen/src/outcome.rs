@@ -9,6 +9,7 @@ pub(crate) use page::page;
 use crate::settings::LoadError;
 use hdrhistogram::Histogram;
 use std::fmt::Write;
+use std::fs::OpenOptions;
 use std::path::Path;
 
 /// Lines for each halving of what is left to 100 %.
@@ -42,9 +43,19 @@ pub(crate) fn hgrm(latencies: &Histogram<u64>) -> String {
 
 /// Writes a file.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), LoadError> {
-    let failed =
-        |error: std::io::Error| LoadError::Output { path: path.display().to_string(), reason: error.to_string() };
-    std::fs::write(path, text).map_err(failed)
+    std::fs::write(path, text).map_err(|error| failed(path, &error))
+}
+
+/// Refuses a file that cannot be written, and leaves everything as it was.
+pub(crate) fn check_writable(path: &Path) -> Result<(), LoadError> {
+    let is_there = path.exists();
+    let opened = OpenOptions::new().append(true).create(true).open(path).map(drop);
+    let left = opened.and_then(|()| if is_there { Ok(()) } else { std::fs::remove_file(path) });
+    left.map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> LoadError {
+    LoadError::Output { path: path.display().to_string(), reason: error.to_string() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The outcome of a run, as one line of JSON.
 
-use crate::settings::Settings;
+use crate::settings::{LoadError, Settings};
 use crate::tally::Tally;
 use serde::Serialize;
+use sql::database::with_causes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -40,8 +41,12 @@ pub struct Verdict {
     pub latency_ms: Latencies,
     /// Whether the tables were compared.
     pub verified: bool,
-    /// Where they differ from what was played.
+    /// In how many rows and totals they differ from what was played.
+    pub difference_count: u64,
+    /// The first of them, of each table.
     pub differences: Vec<String>,
+    /// What failed after the viewers were done: the comparison, or a file.
+    pub failed: Vec<String>,
 }
 
 /// Latencies in ms, from the time a request was due: a slow answer counts for the requests that it held up too.
@@ -81,13 +86,26 @@ impl Verdict {
             undelivered: tally.undelivered,
             latency_ms: Latencies { p50: ms(0.5), p90: ms(0.9), p99: ms(0.99), p999: ms(0.999), max: ms(1.0) },
             verified: false,
+            difference_count: 0,
             differences: Vec::new(),
+            failed: Vec::new(),
         }
     }
 
-    /// Whether something was sent, everything was taken, and the tables, if they were compared, are right.
+    /// Whether something was sent, everything was taken, the tables, if they were to be compared, are right, and all that was asked for is
+    /// there.
     pub fn passed(&self) -> bool {
-        self.accepted > 0 && self.rejected.is_empty() && self.undelivered == 0 && self.differences.is_empty()
+        let is_taken = self.accepted > 0 && self.rejected.is_empty() && self.undelivered == 0;
+        is_taken && self.difference_count == 0 && self.failed.is_empty()
+    }
+
+    /// Keeps what a step says that failed.
+    pub(crate) fn note_failure(&mut self, ended: Result<(), LoadError>) {
+        if let Err(error) = ended {
+            let error = with_causes(&error);
+            tracing::error!(error, "the run is over, but not all of what was asked for could be done");
+            self.failed.push(error);
+        }
     }
 }
 

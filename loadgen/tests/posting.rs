@@ -134,6 +134,26 @@ async fn a_run_without_an_accepted_report_has_not_passed_and_counts_must_add_up(
     assert!(matches!(failed, LoadError::Miscounted { accepted: 9, rejected: 0, .. }), "{failed}");
 }
 
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_refused_before_the_run_and_takes_no_verdict_with_it_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let html = dir.path().join("there/load.html");
+    let with_page = Settings { html: Some(html.clone()), ..Settings::new(String::new()) };
+    let (target, seen) = gateway().await;
+    let refused = loadgen::run(Settings { target, ..with_page.clone() }, Stop::new()).await.unwrap_err();
+    assert!(matches!(refused, LoadError::Output { .. }) && seen.lock().unwrap().requests == 0, "{refused}");
+
+    let there = html.parent().unwrap().to_owned();
+    std::fs::create_dir(&there).unwrap();
+    let gone = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        std::fs::remove_dir(&there).unwrap(); // the look before the run left nothing in it
+    };
+    let ((verdict, _), ()) = tokio::join!(watch(with_page), gone);
+    assert!(verdict.accepted > 0 && verdict.rejected.is_empty() && !verdict.passed(), "{verdict}");
+    assert!(verdict.failed[0].contains("load.html"), "{verdict}");
+}
+
 /// A gateway of one connection, whose answer to one of the requests takes long.
 fn slow_gateway(slow: u32, pause: Duration) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

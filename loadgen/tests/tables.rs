@@ -131,4 +131,39 @@ async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
         client.batch_execute(&restore).await.unwrap();
     }
     assert!(check().await.passed(), "everything is right again");
+
+    let wrong = client.execute("update watchbeat.title_hours set gross_ms = gross_ms + 1", &[]).await.unwrap();
+    let told = check().await;
+    assert!(wrong > 20 && told.difference_count == wrong && told.differences.len() == 21, "{told}");
+    assert_eq!(told.differences[20], format!("title_hours: and {} more", wrong - 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_outlasts_an_error_and_waits_for_what_is_still_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, account) = filled(dir.path()).await;
+    let database = TestDatabase::create().await;
+    let mut client = sql::database::connect(database.url()).await.unwrap();
+    sql::migrate::migrate(&mut client).await.unwrap();
+    write(&client, &model::run(&log, Parameters::default())).await;
+    let opened = Database::new(database.url(), None).unwrap();
+    let check =
+        async |seconds| loadgen::verify(std::slice::from_ref(&account), &opened, Duration::from_secs(seconds)).await;
+    let after = async |ms, statement: &str| {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        client.batch_execute(statement).await.unwrap();
+    };
+
+    client.batch_execute("alter table watchbeat.title_hours rename column starts to begun").await.unwrap();
+    let back = after(1_500, "alter table watchbeat.title_hours rename column begun to starts");
+    let (told, ()) = tokio::join!(check(30), back);
+    assert!(told.unwrap().passed());
+
+    let once_more = after(
+        1_000,
+        "update watchbeat.ledger_minutes set heartbeats = heartbeats + 1 where ctid = (select min(ctid) from watchbeat.ledger_minutes)",
+    );
+    let (told, ()) = tokio::join!(check(5), once_more);
+    let told = told.unwrap();
+    assert!(!told.passed() && told.differences[0].starts_with("ledger_minutes: "), "{told}");
 }

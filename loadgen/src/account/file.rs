@@ -32,7 +32,8 @@ impl AccountFile {
     pub fn write(&self, path: &Path) -> Result<(), LoadError> {
         let failed = |reason: String| LoadError::AccountFile { path: path.display().to_string(), reason };
         let bytes = postcard::to_extend(self, MAGIC.to_vec()).map_err(|error| failed(error.to_string()))?;
-        let begun = path.with_extension("begun");
+        let mut begun = path.as_os_str().to_owned();
+        begun.push(".begun"); // after all of the name: run.1 and run.2 are written at the same time
         std::fs::write(&begun, bytes)
             .and_then(|()| std::fs::rename(&begun, path))
             .map_err(|error| failed(error.to_string()))

@@ -50,8 +50,9 @@ pub(crate) fn page(settings: &Settings, verdict: &Verdict, tally: &Tally) -> Str
     ));
     page.push_str("<h1>Asked for</h1>");
     page.push_str(&table(&questions(settings)));
-    if !verdict.differences.is_empty() {
-        let items: String = verdict.differences.iter().map(|found| format!("<li>{}", escaped(found))).collect();
+    let wrong = verdict.failed.iter().chain(&verdict.differences);
+    let items: String = wrong.map(|found| format!("<li>{}", escaped(found))).collect();
+    if !items.is_empty() {
         let _ = write!(page, "<h1>What is wrong</h1><ul>{items}</ul>");
     }
     page
