@@ -12,7 +12,7 @@ use crate::names::Names;
 use crate::pace::{Pace, now_ms};
 use crate::profile::Profile;
 use crate::progress::Progress;
-use crate::settings::{LoadError, check_part, within};
+use crate::settings::{LoadError, check_ids, check_part, within};
 use crate::stored::Records;
 use crate::world::World;
 use bytes::BytesMut;
@@ -123,6 +123,7 @@ impl FillSettings {
 pub async fn fill(settings: FillSettings, log: Log, stop: Stop) -> Result<Filled, LoadError> {
     within("viewers", u64::from(settings.viewers), 1, u64::from(MAX_VIEWERS))?;
     check_part(settings.part, settings.viewers)?;
+    check_ids(settings.run.as_deref(), &settings.site)?;
     let partitions = log.describe(&settings.topic).await?.partitions;
     check_disk(&settings)?;
     let producer = log.producer(LINGER)?;

@@ -3,7 +3,7 @@
 
 use crate::desk::{Desk, Ticket};
 use crate::framing::{Framed, answer};
-use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER_BYTES, REQUEST_TIMEOUT};
+use crate::limits::{MAX_ANSWER_BYTES, REQUEST_TIMEOUT};
 use crate::progress::Progress;
 use crate::settings::LoadError;
 use crate::tally::Failure;
@@ -115,7 +115,7 @@ impl Driver<'_> {
         if lane.stream.is_none()
             && let Err(error) = lane.open(self.target, &self.epoll, index)
         {
-            return self.broken(desk, index, &error.to_string());
+            return self.broken(desk, index, &error);
         }
         self.write(desk, index)
     }
@@ -221,12 +221,12 @@ impl Driver<'_> {
 }
 
 impl Lane {
-    fn open(&mut self, target: &Target, epoll: &OwnedFd, index: usize) -> std::io::Result<()> {
-        let stream = TcpStream::connect_timeout(&target.address, CONNECT_TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+    fn open(&mut self, target: &Target, epoll: &OwnedFd, index: usize) -> Result<(), String> {
+        let stream = target.connect()?;
+        let ready = stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true));
+        ready.map_err(|error| error.to_string())?;
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(epoll, &stream, EventData::new_u64(index as u64), flags)?;
+        epoll::add(epoll, &stream, EventData::new_u64(index as u64), flags).map_err(|error| error.to_string())?;
         self.stream = Some(stream);
         Ok(())
     }

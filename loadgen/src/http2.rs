@@ -148,8 +148,10 @@ impl Driver<'_> {
 }
 
 async fn connect(target: &Target) -> Result<Sender, String> {
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(target.address)).await;
-    let stream = stream.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
+    let addresses = &target.addresses[..];
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addresses)).await;
+    let stream = stream.map_err(|_| format!("{addresses:?}: no connection in time"))?;
+    let stream = stream.map_err(|error| format!("{addresses:?}: {error}"))?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| error.to_string())?;

@@ -5,6 +5,7 @@ use crate::body::Bodies;
 use crate::course::Course;
 use crate::crowd::{Crowd, Keeping};
 use crate::desk::Desk;
+use crate::limits::{OTHER_FILES, STREAMS};
 use crate::names::Names;
 use crate::pace::{Pace, run_name, thread_cpu};
 use crate::profile::Profile;
@@ -14,6 +15,7 @@ use crate::tally::Tally;
 use crate::target::Target;
 use crate::world::World;
 use crate::{http1, http2};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use service::Stop;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub(crate) struct Loaded {
 /// Lets the viewers watch for the duration of the settings, or until the stop. Blocks its thread.
 pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError> {
     settings.check()?;
+    allow_open_files(settings)?;
     let target = Target::new(&settings.target, settings.key.as_deref())?;
     let run = settings.run.clone().unwrap_or_else(|| run_name(settings.seed));
     let profile = match settings.rate {
@@ -80,4 +83,19 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
         }
     });
     Ok(Loaded { run, took, cpu, tally, account })
+}
+
+/// Lets this process have a file for each connection: else it would measure what it may not have.
+fn allow_open_files(settings: &Settings) -> Result<(), LoadError> {
+    let connections = if settings.http2 { settings.connections.div_ceil(STREAMS) } else { settings.connections };
+    let needed = connections as u64 + OTHER_FILES;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= needed) {
+        return Ok(()); // none is unlimited
+    }
+    if let Some(most) = maximum.filter(|maximum| *maximum < needed) {
+        return Err(LoadError::OpenFiles { connections, needed, most });
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum }).map_err(std::io::Error::from)?;
+    Ok(())
 }

@@ -1,8 +1,11 @@
 //! What a run is asked to do, and why it may fail.
 
 use crate::crowd::Part;
-use crate::limits::{MAX_BATCH, MAX_BEHIND, MAX_CONNECTIONS, MAX_PARTS, MAX_RATE, MAX_SPAN, MAX_VIEWERS};
+use crate::limits::{
+    MAX_BATCH, MAX_BEHIND, MAX_CONNECTIONS, MAX_PARTS, MAX_RATE, MAX_RUN_CHARS, MAX_SPAN, MAX_VIEWERS,
+};
 use crate::profile::Profile;
+use playback::validate::{SITE_CHARS, is_id};
 use sql::database::Database;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,6 +92,7 @@ impl Settings {
         within("speedup", u64::from(self.speedup), 1, 10_000)?;
         within("rate", u64::from(self.rate.unwrap_or(1)), 1, u64::from(MAX_RATE))?;
         check_part(self.part, self.viewers)?;
+        check_ids(self.run.as_deref(), &self.site)?;
         if self.part.of > 1 && self.run.is_none() {
             return Err(LoadError::PartWithoutRun);
         }
@@ -102,6 +106,16 @@ impl Settings {
     pub(crate) fn keeps_account(&self) -> bool {
         self.database.is_some() || self.account.is_some()
     }
+}
+
+/// Refuses names that would make ids which are none.
+pub(crate) fn check_ids(run: Option<&str>, site: &str) -> Result<(), LoadError> {
+    for (name, value, most) in [("run", run.unwrap_or("r"), MAX_RUN_CHARS), ("site", site, SITE_CHARS)] {
+        if !is_id(value, most) {
+            return Err(LoadError::Id { name, value: value.to_owned(), most });
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a part that is none of the whole.
@@ -132,6 +146,12 @@ pub(crate) fn within(name: &'static str, value: u64, least: u64, most: u64) -> R
 pub enum LoadError {
     #[error("{name} is {value}, it must be between {least} and {most}")]
     Bounds { name: &'static str, value: u64, least: u64, most: u64 },
+    #[error("{name} {value:?} is no id: it has 1 to {most} of A-Z, a-z, 0-9 and . _ : -")]
+    Id { name: &'static str, value: String, most: usize },
+    #[error(
+        "{connections} connections need {needed} open files and this process may have {most}: raise its limit (ulimit -n), or lower --connections"
+    )]
+    OpenFiles { connections: usize, needed: u64, most: u64 },
     #[error("viewers would live {span_s} s, which must not be over {most_s} s: lower the duration or the speedup")]
     Span { span_s: u64, most_s: u64 },
     #[error(
@@ -186,6 +206,8 @@ pub enum LoadError {
         "stopped, and the log does not acknowledge what it was given: it may hold a part of the day, which nothing accounts for"
     )]
     Unacknowledged,
-    #[error("writing took so long that reports of {at_ms} would be late: write fewer heartbeats, or to a faster log")]
+    #[error(
+        "writing took so long that reports of {at_ms} would be late: write fewer heartbeats, or to a faster log; it holds a part of the day, which nothing accounts for"
+    )]
     TooSlow { at_ms: i64 },
 }

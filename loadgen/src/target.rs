@@ -1,15 +1,16 @@
 //! The gateway: where it is, and the head of every request to it.
 
+use crate::limits::CONNECT_TIMEOUT;
 use crate::names::put_number;
 use crate::settings::LoadError;
 use hyper::Uri;
 use hyper::header::HeaderValue;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
-/// A gateway's address.
+/// A gateway: its addresses, of which the first that takes a connection is as good as the others.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) uri: Uri,
     pub(crate) key: Option<HeaderValue>,
     /// Everything of a request before the number of its bytes.
@@ -27,9 +28,12 @@ impl Target {
         }
         let authority = uri.authority().ok_or_else(|| refuse("it names no host".to_owned()))?;
         let host = authority.host().trim_matches(['[', ']']);
-        let mut addresses =
+        let addresses =
             (host, authority.port_u16().unwrap_or(80)).to_socket_addrs().map_err(|error| refuse(error.to_string()))?;
-        let address = addresses.next().ok_or_else(|| refuse("its host has no address".to_owned()))?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        if addresses.is_empty() {
+            return Err(refuse("its host has no address".to_owned()));
+        }
         let key =
             key.map(HeaderValue::from_str).transpose().map_err(|_| refuse("its key is no header value".to_owned()))?;
         let mut head =
@@ -41,7 +45,19 @@ impl Target {
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"content-length: ");
-        Ok(Target { address, uri, key, head })
+        Ok(Target { addresses, uri, key, head })
+    }
+
+    /// Connects and waits for it.
+    pub(crate) fn connect(&self) -> Result<TcpStream, String> {
+        let mut failed = String::new();
+        for address in &self.addresses {
+            match TcpStream::connect_timeout(address, CONNECT_TIMEOUT) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = format!("{address}: {error}"),
+            }
+        }
+        Err(failed)
     }
 
     /// Appends a request with this body.
@@ -50,5 +66,22 @@ impl Target {
         put_number(out, body.len() as u64);
         out.extend_from_slice(b"\r\n\r\n");
         out.extend_from_slice(body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn the_next_address_is_tried_where_one_refuses_and_the_last_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut target = Target::new(&format!("http://{}", listener.local_addr().unwrap()), None).unwrap();
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed again
+        target.addresses.insert(0, refusing);
+        target.connect().unwrap();
+        target.addresses.pop();
+        assert!(target.connect().unwrap_err().starts_with(&refusing.to_string()));
     }
 }

@@ -116,6 +116,8 @@ async fn what_cannot_go_well_is_refused_before_or_while_it_is_written() {
     assert!(matches!(late, LoadError::TooSlow { .. }), "{late}");
     let no_topic = refused(FillSettings { topic: "other".to_owned(), ..settings() }).await;
     assert!(matches!(&no_topic, LoadError::Log(error) if error.to_string().contains("other")), "{no_topic}");
+    let no_id = refused(FillSettings { run: Some("a b".to_owned()), ..settings() }).await;
+    assert!(matches!(no_id, LoadError::Id { name: "run", .. }), "{no_id}");
     let profile = Profile::parse("none", "viewers = 0").unwrap_err();
     assert!(profile.to_string().contains("viewers"), "{profile}");
 }
