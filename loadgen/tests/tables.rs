@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use loadgen::FillSettings;
 use loadgen::tables::{self, Filter};
+use loadgen::{Check, FillSettings};
 use playback::model::{self, Logged, Parameters, RandomLog};
 use playback::record::Record;
 use playback::tables::{Cell, Column, Kind, SHAPES, Shape, Tables, differences};
@@ -14,6 +14,7 @@ use sql::database::Database;
 use sql::testing::TestDatabase;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 use tokio_postgres::Client;
 use topic::{FromTheStart, Log, TopicSpec};
 
@@ -95,18 +96,39 @@ async fn filled(dir: &Path) -> (Vec<Logged>, PathBuf) {
     (read.await.unwrap(), account)
 }
 
+/// A day with the tables that it must have.
+struct Judged {
+    account: PathBuf,
+    heartbeats: usize,
+    database: TestDatabase,
+    client: Client,
+    _dir: TempDir,
+}
+
+impl Judged {
+    async fn new() -> Judged {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, account) = filled(dir.path()).await;
+        let database = TestDatabase::create().await;
+        let mut client = sql::database::connect(database.url()).await.unwrap();
+        sql::migrate::migrate(&mut client).await.unwrap();
+        write(&client, &model::run(&log, Parameters::default())).await;
+        Judged { account, heartbeats: log.len(), database, client, _dir: dir }
+    }
+
+    async fn check(&self, settle_s: u64) -> Check {
+        let database = Database::new(self.database.url(), None).unwrap();
+        let account = std::slice::from_ref(&self.account);
+        loadgen::verify(account, &database, Duration::from_secs(settle_s)).await.unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
-    let dir = tempfile::tempdir().unwrap();
-    let (log, account) = filled(dir.path()).await;
-    let database = TestDatabase::create().await;
-    let mut client = sql::database::connect(database.url()).await.unwrap();
-    sql::migrate::migrate(&mut client).await.unwrap();
-    write(&client, &model::run(&log, Parameters::default())).await;
-    let opened = Database::new(database.url(), None).unwrap();
-    let check = async || loadgen::verify(std::slice::from_ref(&account), &opened, Duration::ZERO).await.unwrap();
-    let right = check().await;
-    assert!(right.passed() && right.heartbeats == log.len() as u64 && right.rows > 500, "{right}");
+    let judged = Judged::new().await;
+    let client = &judged.client;
+    let right = judged.check(0).await;
+    assert!(right.passed() && right.heartbeats == judged.heartbeats as u64 && right.rows > 500, "{right}");
 
     let one = "ctid = (select min(ctid) from watchbeat.TABLE)";
     let faults = [
@@ -122,7 +144,7 @@ async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
         let save = format!("create table saved as select * from watchbeat.{table}");
         client.batch_execute(&save).await.unwrap();
         client.batch_execute(&format!("{fault}{one}").replace("TABLE", table)).await.unwrap();
-        let wrong = check().await;
+        let wrong = judged.check(0).await;
         let first = &wrong.differences[0];
         let is_named = wrong.differences.iter().any(|found| found.starts_with(table) && found.contains(named));
         assert!(!wrong.passed() && is_named, "{table}: {first}");
@@ -130,25 +152,18 @@ async fn a_check_passes_on_right_tables_and_names_what_is_wrong_in_others() {
             format!("truncate watchbeat.{table}; insert into watchbeat.{table} select * from saved; drop table saved");
         client.batch_execute(&restore).await.unwrap();
     }
-    assert!(check().await.passed(), "everything is right again");
+    assert!(judged.check(0).await.passed(), "everything is right again");
 
     let wrong = client.execute("update watchbeat.title_hours set gross_ms = gross_ms + 1", &[]).await.unwrap();
-    let told = check().await;
+    let told = judged.check(0).await;
     assert!(wrong > 20 && told.difference_count == wrong && told.differences.len() == 21, "{told}");
     assert_eq!(told.differences[20], format!("title_hours: and {} more", wrong - 20));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_outlasts_an_error_and_waits_for_what_is_still_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let (log, account) = filled(dir.path()).await;
-    let database = TestDatabase::create().await;
-    let mut client = sql::database::connect(database.url()).await.unwrap();
-    sql::migrate::migrate(&mut client).await.unwrap();
-    write(&client, &model::run(&log, Parameters::default())).await;
-    let opened = Database::new(database.url(), None).unwrap();
-    let check =
-        async |seconds| loadgen::verify(std::slice::from_ref(&account), &opened, Duration::from_secs(seconds)).await;
+    let judged = Judged::new().await;
+    let client = &judged.client;
     let after = async |ms, statement: &str| {
         tokio::time::sleep(Duration::from_millis(ms)).await;
         client.batch_execute(statement).await.unwrap();
@@ -156,14 +171,13 @@ async fn a_check_outlasts_an_error_and_waits_for_what_is_still_counted() {
 
     client.batch_execute("alter table watchbeat.title_hours rename column starts to begun").await.unwrap();
     let back = after(1_500, "alter table watchbeat.title_hours rename column begun to starts");
-    let (told, ()) = tokio::join!(check(30), back);
-    assert!(told.unwrap().passed());
+    let (told, ()) = tokio::join!(judged.check(30), back);
+    assert!(told.passed());
 
     let once_more = after(
         1_000,
         "update watchbeat.ledger_minutes set heartbeats = heartbeats + 1 where ctid = (select min(ctid) from watchbeat.ledger_minutes)",
     );
-    let (told, ()) = tokio::join!(check(5), once_more);
-    let told = told.unwrap();
+    let (told, ()) = tokio::join!(judged.check(5), once_more);
     assert!(!told.passed() && told.differences[0].starts_with("ledger_minutes: "), "{told}");
 }
