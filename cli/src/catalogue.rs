@@ -4,6 +4,7 @@
 use crate::flags::DatabaseFlags;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use playback::validate::{AD_ID_CHARS, VIDEO_ID_CHARS, is_id, is_territory};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,31 @@ struct Shape {
     /// Columns that are never null, with the value of a row that says nothing of them: the table's own default is only for
     /// columns that no row has.
     defaults: &'static [(&'static str, &'static str)],
+    /// What is joined with the tables must look as it does there, or nothing is ever paid by the row.
+    rules: &'static [Rule],
+    /// Rows that mean nothing, as a condition on `row`, one of them in JSON; and what is wrong with them.
+    senseless: Option<(&'static str, &'static str)>,
 }
+
+/// What a column must look like.
+struct Rule {
+    column: &'static str,
+    holds: fn(&str) -> bool,
+    words: &'static str,
+}
+
+const VIDEO_ID: Rule = Rule {
+    column: "video_id",
+    holds: |text| is_id(text, VIDEO_ID_CHARS),
+    words: "no video_id that a report can have: 1 to 128 of A-Z, a-z, 0-9 and . _ : -",
+};
+const LINE_ID: Rule = Rule {
+    column: "line_id",
+    holds: |text| is_id(text, AD_ID_CHARS),
+    words: "no line_id that a report can have: 1 to 64 of A-Z, a-z, 0-9 and . _ : -",
+};
+const TERRITORY: Rule =
+    Rule { column: "territory", holds: is_territory, words: "no territory: two capital letters, as in DE" };
 
 impl CatalogueTable {
     fn shape(self) -> Shape {
@@ -57,6 +82,8 @@ impl CatalogueTable {
                 columns: &[("video_id", "text"), ("title", "text"), ("duration_ms", "bigint"), ("licensor_id", "text")],
                 key: &["video_id"],
                 defaults: &[],
+                rules: &[VIDEO_ID],
+                senseless: None,
             },
             CatalogueTable::Licences => Shape {
                 name: "licences",
@@ -71,12 +98,20 @@ impl CatalogueTable {
                 ],
                 key: &["video_id", "licensor_id", "territory", "valid_from"],
                 defaults: &[("min_view", "false")],
+                rules: &[VIDEO_ID, TERRITORY],
+                senseless: Some((
+                    "(row ->> 'valid_to')::timestamptz <= (row ->> 'valid_from')::timestamptz
+                        or (row ->> 'rate_micros_per_hour')::bigint < 0",
+                    "the licence ends before it begins, or its rate is below 0",
+                )),
             },
             CatalogueTable::AdLines => Shape {
                 name: "ad_lines",
                 columns: &[("line_id", "text"), ("advertiser_id", "text"), ("name", "text")],
                 key: &["line_id"],
                 defaults: &[],
+                rules: &[LINE_ID],
+                senseless: None,
             },
         }
     }
@@ -118,12 +153,19 @@ pub(crate) async fn run(flags: CatalogueFlags) -> Result<ExitCode> {
     let shape = table.shape();
     let rows = read(&file, &shape)?;
     let client = database.database()?.connect().await.context("cannot reach the database")?;
-    // A time without an offset means the same whatever zone the server is set to.
-    client.batch_execute("set time zone 'UTC'").await?;
-    let count = client
-        .execute(&shape.upsert(), &[&Value::Array(rows)])
-        .await
-        .with_context(|| format!("nothing of {} was imported", file.display()))?;
+    // A time without an offset means the same whatever zone the server is set to, and 03/04/2026 nothing at all.
+    client.batch_execute("set time zone 'UTC'; set datestyle to 'ISO, YMD'").await?;
+    let nothing = || format!("nothing of {} was imported", file.display());
+    let rows = Value::Array(rows);
+    if let Some((condition, words)) = shape.senseless {
+        let query = format!(
+            "select at from jsonb_array_elements($1) with ordinality as rows (row, at) where {condition} order by at limit 1"
+        );
+        if let Some(found) = client.query_opt(&query, &[&rows]).await.with_context(nothing)? {
+            bail!("row {} of {}: {words}", found.get::<_, i64>(0), file.display());
+        }
+    }
+    let count = client.execute(&shape.upsert(), &[&rows]).await.with_context(nothing)?;
     tracing::info!(table = shape.name, rows = count, "imported");
     Ok(ExitCode::SUCCESS)
 }
@@ -154,12 +196,19 @@ fn texts(row: BTreeMap<String, String>) -> Map<String, Value> {
     row.into_iter().map(|(name, text)| (name, Value::String(text))).collect()
 }
 
-/// The row with empty fields as null; refused when it has a column that the table has not.
+/// The row with empty fields as null; refused when it has a column that the table has not, or a value that can match nothing.
 fn checked(row: Map<String, Value>, shape: &Shape) -> Result<Value> {
     let unknown = row.keys().find(|name| shape.columns.iter().all(|(column, _)| column != name));
     if let Some(name) = unknown {
         let columns: Vec<_> = shape.columns.iter().map(|(column, _)| *column).collect();
         bail!("there is no column {name}; {} has {}", shape.name, columns.join(", "));
+    }
+    for Rule { column, holds, words } in shape.rules {
+        if let Some(Value::String(text)) = row.get(*column)
+            && !holds(text)
+        {
+            bail!("{text:?} is {words}");
+        }
     }
     let empty_is_null = |value| if value == Value::String(String::new()) { Value::Null } else { value };
     Ok(Value::Object(row.into_iter().map(|(name, value)| (name, empty_is_null(value))).collect()))

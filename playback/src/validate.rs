@@ -12,8 +12,10 @@ use std::ops::RangeInclusive;
 pub const SITE_CHARS: usize = 64;
 const SESSION_ID_CHARS: usize = 64;
 const USER_ID_CHARS: usize = 128;
-const VIDEO_ID_CHARS: usize = 128;
-const AD_ID_CHARS: usize = 64;
+/// Characters of a `video_id` at most.
+pub const VIDEO_ID_CHARS: usize = 128;
+/// Characters of the ids of an ad at most.
+pub const AD_ID_CHARS: usize = 64;
 const DEVICE_CHARS: usize = 64;
 const SEQ: RangeInclusive<i64> = 0..=1_000_000;
 /// Where a player can be in a title: two days of content.

@@ -60,6 +60,30 @@ async fn nothing_is_imported_when_a_row_is_refused() {
     assert!(rows(&client, VIDEOS).await.is_empty());
 }
 
+/// What can never match a row of the tables would pay nobody, and nobody would see why.
+#[tokio::test]
+async fn a_row_that_can_match_nothing_is_refused_and_named() {
+    let (database, client) = database().await;
+    let licences = "licensor_id,video_id,territory,valid_from,valid_to,rate_micros_per_hour\n1,a,DE,2026-01-01,,1\n";
+    let cases = [
+        ("licences", format!("{licences}1,b,de,2026-01-01,,1\n"), "\"de\" is no territory"),
+        ("licences", format!("{licences}1,b,DE ,2026-01-01,,1\n"), "\"DE \" is no territory"),
+        ("licences", format!("{licences}1, b,DE,2026-01-01,,1\n"), "\" b\" is no video_id"),
+        ("licences", format!("{licences}1,b,DE,2026-01-02,2026-01-02,1\n"), "ends before it begins"),
+        ("licences", format!("{licences}1,b,DE,2026-01-02,,-1\n"), "rate is below 0"),
+        ("licences", format!("{licences}1,b,DE,03/04/2026,,1\n"), "03/04/2026"),
+        ("ad_lines", "line_id,advertiser_id,name\nl1,x,One\nl 2,x,Two\n".to_owned(), "\"l 2\" is no line_id"),
+    ];
+    for (table, text, expected) in cases {
+        let ended = import(&database, table, "rows.csv", &text);
+        let errors = ended.errors();
+        assert_eq!(ended.status(), 1, "{text}");
+        let is_named = errors.contains("row 2") || errors.contains("nothing of");
+        assert!(is_named && errors.contains(expected), "{errors}");
+    }
+    assert!(rows(&client, LICENCES).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_time_without_an_offset_is_utc_whatever_the_server_is_set_to() {
     let (database, client) = database().await;
