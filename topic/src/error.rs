@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
     /// No such topic.
-    #[error("topic {topic} does not exist: create it first (`watchbeat migrate`)")]
+    #[error(
+        "topic {topic} does not exist, or this user may not see it: create it first (`watchbeat migrate`), or allow Describe"
+    )]
     NoTopic {
         /// The topic asked for.
         topic: String,
