@@ -30,6 +30,9 @@ pub enum ReportError {
     /// The database refused.
     #[error("the database failed: {}", sql::database::with_causes(.0))]
     Database(tokio_postgres::Error),
+    /// More ask than the database answers.
+    #[error("too many requests wait for the database")]
+    Busy,
     /// The database takes its time.
     #[error("the database did not answer in time")]
     TooSlow,
@@ -63,6 +66,9 @@ impl IntoResponse for ReportError {
             Self::Unknown(_) | Self::NoSuchPath => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
             Self::NotGet => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", self.to_string()),
             Self::LeftOut(_) => (StatusCode::NOT_IMPLEMENTED, "left_out", self.to_string()),
+            Self::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "too many requests wait for the database: ask again".into())
+            }
             Self::Unreachable(_) | Self::Database(_) | Self::TooSlow => {
                 tracing::warn!(error = %self, "a report could not be answered");
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database does not answer now: ask again".into())

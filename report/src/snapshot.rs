@@ -2,7 +2,9 @@
 //! decided here.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 
+use futures::TryStreamExt;
 use sql::database::{Connection, Pool};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Transaction};
@@ -16,6 +18,9 @@ pub(crate) async fn read<T>(
 ) -> Result<T, ReportError> {
     let is_conflict =
         |error: &ReportError| matches!(error, ReportError::Database(error) if sql::snapshot::is_conflict(error));
+    if pool.waiting() >= limits::WAITING {
+        return Err(ReportError::Busy);
+    }
     in_time(async {
         let mut lent = Lent::from(pool).await?;
         let found = sql::snapshot::read(&mut lent, is_conflict, read).await;
@@ -25,20 +30,32 @@ pub(crate) async fn read<T>(
     .await
 }
 
-/// The rows of a query whose last parameter is how many it may give. More than an answer takes are refused with the way out:
-/// a part of them would look like all.
-pub(crate) async fn rows(
+/// What `take` makes of each row of a query whose last parameter is how many it may give; only one row is held as it came. More
+/// than an answer takes are refused with the way out: a part of them would look like all.
+pub(crate) async fn rows<T>(
     snapshot: &Transaction<'_>,
     query: &str,
     parameters: &[&(dyn ToSql + Sync)],
-    way_out: &str,
-) -> Result<Vec<Row>, ReportError> {
-    let most = limits::ROWS + 1;
-    let rows = snapshot.query(query, &[parameters, &[&most]].concat()).await?;
-    if rows.len() as i64 > limits::ROWS {
-        return Err(ReportError::BadRequest(format!("more than {} rows: {way_out}", limits::ROWS)));
+    Most { rows: most, way_out }: Most,
+    take: impl Fn(&Row) -> T,
+) -> Result<Vec<T>, ReportError> {
+    let one_more = most as i64 + 1;
+    let mut found = pin!(snapshot.query_raw(query, [parameters, &[&one_more]].concat()).await?);
+    let mut taken = Vec::new();
+    while let Some(row) = found.try_next().await? {
+        if taken.len() == most {
+            return Err(ReportError::BadRequest(format!("more than {most} rows: {way_out}")));
+        }
+        taken.push(take(&row));
     }
-    Ok(rows)
+    Ok(taken)
+}
+
+/// How many rows of a kind an answer takes, and what to do instead of asking for more.
+#[derive(Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) rows: usize,
+    pub(crate) way_out: &'static str,
 }
 
 /// Whether the database answers.

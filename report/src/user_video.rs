@@ -7,12 +7,13 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use sql::database::Pool;
-use tokio_postgres::Transaction;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, Transaction};
 
 use crate::parameters::{self, check_id};
 use crate::progress::{self, CompleteTo};
-use crate::{ReportError, snapshot};
+use crate::snapshot::{self, Most, rows};
+use crate::{ReportError, limits};
 
 /// The views whose tables are read.
 pub(crate) const READS: [&str; 3] = ["resume_positions", "watch_segments", "watch_sessions"];
@@ -80,16 +81,25 @@ pub(crate) async fn answer(
 
 async fn read(snapshot: &Transaction<'_>, site: &str, user_id: &str, video_id: &str) -> Result<UserVideo, ReportError> {
     let resume = snapshot.query_opt(sql::queries::USER_VIDEO_RESUME, &[&site, &user_id, &video_id]).await?;
-    let (parameters, way_out): ([&(dyn ToSql + Sync); 3], _) =
-        ([&site, &user_id, &video_id], "ask the tables with SQL");
-    let sessions = snapshot::rows(snapshot, sql::queries::USER_VIDEO_SESSIONS, &parameters, way_out).await?;
-    let segments = snapshot::rows(snapshot, sql::queries::USER_VIDEO_SEGMENTS, &parameters, way_out).await?;
+    let watched: [&(dyn ToSql + Sync); 3] = [&site, &user_id, &video_id];
+    let most = |rows| Most { rows, way_out: "ask the tables with SQL" };
+    let most_sessions = most(limits::SESSIONS);
+    let sessions = rows(snapshot, sql::queries::USER_VIDEO_SESSIONS, &watched, most_sessions, session).await?;
+    let segment = |row: &Row| Segment { from_ms: row.get(0), to_ms: row.get(1) };
+    let segments = rows(snapshot, sql::queries::USER_VIDEO_SEGMENTS, &watched, most(limits::ROWS), segment).await?;
     let complete_to = progress::complete_to(snapshot).await?;
     if resume.is_none() && sessions.is_empty() {
         return Err(ReportError::Unknown("user and title"));
     }
     let resume = resume.map(|row| Resume { position_ms: row.get(0), furthest_ms: row.get(1), event_time: row.get(2) });
-    let session = |row: &tokio_postgres::Row| Session {
+    let segments = union(segments.into_iter());
+    let unique_ms = segments.iter().map(|segment| segment.to_ms - segment.from_ms).sum();
+    let [site, user_id, video_id] = [site, user_id, video_id].map(str::to_owned);
+    Ok(UserVideo { site, user_id, video_id, resume, segments, unique_ms, sessions, complete_to })
+}
+
+fn session(row: &Row) -> Session {
+    Session {
         session_id: row.get(0),
         gross_ms: row.get(1),
         unique_ms: row.get(2),
@@ -101,12 +111,7 @@ async fn read(snapshot: &Transaction<'_>, site: &str, user_id: &str, video_id: &
         is_complete: row.get(8),
         device: row.get(9),
         territory: row.get(10),
-    };
-    let sessions = sessions.iter().map(session).collect();
-    let segments = union(segments.iter().map(|row| Segment { from_ms: row.get(0), to_ms: row.get(1) }));
-    let unique_ms = segments.iter().map(|segment| segment.to_ms - segment.from_ms).sum();
-    let [site, user_id, video_id] = [site, user_id, video_id].map(str::to_owned);
-    Ok(UserVideo { site, user_id, video_id, resume, segments, unique_ms, sessions, complete_to })
+    }
 }
 
 /// The union of segments that come by their start; those that touch are one.

@@ -14,7 +14,8 @@ use tokio_postgres::{Row, Transaction};
 use crate::instant::instant_ms;
 use crate::parameters::{self, check_id};
 use crate::progress::{self, CompleteTo};
-use crate::{ReportError, snapshot};
+use crate::snapshot::{self, Most, rows};
+use crate::{ReportError, limits};
 
 /// The views whose tables are read.
 pub(crate) const READS: [&str; 3] = ["title_hours", "video_minutes", "video_retention"];
@@ -97,18 +98,17 @@ async fn read(
     if !is_known {
         return Err(ReportError::Unknown("title"));
     }
-    let mut found: Vec<Vec<Row>> = Vec::new();
-    for query in [sql::queries::VIDEO_TERRITORIES, sql::queries::VIDEO_MINUTES, sql::queries::VIDEO_RETENTION] {
-        let parameters: [&(dyn ToSql + Sync); 4] = [&site, &video_id, &from_time, &to_time];
-        found.push(snapshot::rows(snapshot, query, &parameters, "narrow the range by from and to").await?);
-    }
-    let complete_to = progress::complete_to(snapshot).await?;
-    let territories: BTreeMap<String, Consumption> =
-        found[0].iter().map(|row| (row.get(0), consumption(row))).collect();
-    let totals = territories.values().fold(Consumption::default(), sum);
+    let range: [&(dyn ToSql + Sync); 4] = [&site, &video_id, &from_time, &to_time];
+    let most = Most { rows: limits::ROWS, way_out: "narrow the range by from and to" };
+    let territory = |row: &Row| (row.get(0), consumption(row));
+    let territories = rows(snapshot, sql::queries::VIDEO_TERRITORIES, &range, most, territory).await?;
     let minute = |row: &Row| Minute { minute: row.get(0), watch_ms: row.get(1), viewers: row.get(2) };
-    let minutes = found[1].iter().map(minute).collect();
-    let retention = found[2].iter().map(|row| Bucket { bucket: row.get(0), gross_ms: row.get(1) }).collect();
+    let minutes = rows(snapshot, sql::queries::VIDEO_MINUTES, &range, most, minute).await?;
+    let bucket = |row: &Row| Bucket { bucket: row.get(0), gross_ms: row.get(1) };
+    let retention = rows(snapshot, sql::queries::VIDEO_RETENTION, &range, most, bucket).await?;
+    let complete_to = progress::complete_to(snapshot).await?;
+    let territories: BTreeMap<String, Consumption> = territories.into_iter().collect();
+    let totals = territories.values().fold(Consumption::default(), sum);
     let [site, video_id] = [site, video_id].map(str::to_owned);
     Ok(Video { site, video_id, from, to, totals, territories, minutes, retention, complete_to })
 }

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use report::limits;
 use serde_json::{Value, json};
 use service::{Readiness, Stop, TaskError};
@@ -151,14 +153,15 @@ async fn where_a_view_is_left_out_what_it_would_say_is_no_answer() {
 async fn more_rows_than_an_answer_takes_are_refused_and_not_cut() {
     let world = World::new().await;
     let client = world.connect().await;
-    let more = limits::ROWS + 1;
     let segments = format!(
         "insert into watchbeat.watch_segments
-            select 'default', 'many', 's', 'v', n * 10, n * 10 + 5 from generate_series(1, {more}) as n"
+            select 'default', 'many', 's', 'v', n * 10, n * 10 + 5 from generate_series(0, {}) as n",
+        limits::ROWS
     );
     let sessions = format!(
         "insert into watchbeat.watch_sessions
-            select 'default', 'often', 's' || n, 'v', 1, 1, 1, 1, n, n, false, false, null, 'ZZ' from generate_series(1, {more}) as n"
+            select 'default', 'often', 's' || n, 'v', 1, 1, 1, 1, n, n, false, false, null, 'ZZ' from generate_series(0, {}) as n",
+        limits::SESSIONS
     );
     client.batch_execute(&segments).await.unwrap();
     client.batch_execute(&sessions).await.unwrap();
@@ -166,14 +169,14 @@ async fn more_rows_than_an_answer_takes_are_refused_and_not_cut() {
         .batch_execute("insert into watchbeat.resume_positions values ('default', 'many', 'v', 1, 1, 1)")
         .await
         .unwrap();
-    for user in ["many", "often"] {
+    for (user, most) in [("many", limits::ROWS), ("often", limits::SESSIONS)] {
         let (status, answer) = world.get(&format!("/v1/users/{user}/videos/v")).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("bad_request")), "{user}");
-        assert_eq!(answer["error"]["detail"], format!("more than {} rows: ask the tables with SQL", limits::ROWS));
+        assert_eq!(answer["error"]["detail"], format!("more than {most} rows: ask the tables with SQL"));
     }
-    client.batch_execute("delete from watchbeat.watch_segments where user_id = 'many' and from_ms = 10").await.unwrap();
+    client.batch_execute("delete from watchbeat.watch_segments where user_id = 'many' and from_ms = 0").await.unwrap();
     let (status, answer) = world.get("/v1/users/many/videos/v").await;
-    assert_eq!((status, answer["segments"].as_array().unwrap().len() as i64), (200, limits::ROWS));
+    assert_eq!((status, answer["segments"].as_array().unwrap().len()), (200, limits::ROWS));
     world.end().await;
 }
 
@@ -190,6 +193,21 @@ async fn the_database_works_no_longer_than_somebody_waits() {
         assert_eq!((status, &answer["error"]["code"]), (503, &json!("unavailable")), "{answer}");
     }
     assert_eq!(other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0), 0);
+    locking.rollback().await.unwrap();
+    assert_eq!(world.get("/v1/videos/v").await.0, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_would_wait_behind_many_is_told_at_once() {
+    let world = World::of(&[], 1).await;
+    let mut client = world.connect().await;
+    let locking = client.transaction().await.unwrap();
+    locking.batch_execute("lock table watchbeat.title_hours").await.unwrap();
+    let mut asking: FuturesUnordered<_> = (0..limits::WAITING + 2).map(|_| world.get("/v1/videos/v")).collect();
+    let (status, answer) = asking.next().await.unwrap();
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("busy")), "{answer}");
+    drop(asking);
     locking.rollback().await.unwrap();
     assert_eq!(world.get("/v1/videos/v").await.0, 200);
     world.end().await;

@@ -187,6 +187,12 @@ impl Pool {
         })
     }
 
+    /// How many wait for a connection.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.connections.status().waiting
+    }
+
     /// Closes the connections that nobody has, so that the next are new.
     pub fn forget_idle(&self) {
         self.connections.retain(|_, _| false);
