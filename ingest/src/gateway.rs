@@ -20,10 +20,13 @@ use crate::rate::Guesses;
 use crate::trace::{Sample, Sampler, Sampling};
 use crate::untaken::AnswerBody;
 use crate::verdict::{self, Rejected, ReportContext, Verdict};
+use futures::FutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{EXPECT, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response};
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Once};
@@ -58,8 +61,17 @@ impl Gateway {
         Gateway { shared, appender, meters, sampler: Sampler::default() }
     }
 
+    /// What answers the requests of a connection.
+    pub(crate) fn service(
+        self: Rc<Gateway>,
+        peer: Peer,
+    ) -> impl Service<Request<Incoming>, Response = Response<AnswerBody>, Error = Infallible> {
+        let peer = Rc::new(peer);
+        service_fn(move |request| self.clone().answer(request, peer.clone()).map(Ok))
+    }
+
     /// Answers one request, whatever it is.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<AnswerBody> {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>, peer: Rc<Peer>) -> Response<AnswerBody> {
         if request.headers().len() > MAX_HEAD_FIELDS {
             let response = answer::head_too_large(); // over HTTP/2, where a field may be one byte and take a hundred in memory
             self.meters.request(response.status().as_u16());
@@ -68,7 +80,7 @@ impl Gateway {
         let sample = self.sampler.sample(&request, &self.shared.sampling);
         // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
         // be cold when it is touched again.
-        let (origin, outcome) = self.read(request, peer, sample.as_deref()).await;
+        let (origin, outcome) = self.read(request, &peer, sample.as_deref()).await;
         let outcome = match outcome {
             Ok(Outcome::Judged(mut judged)) => self.append(&mut judged).await.map(|()| Outcome::Judged(judged)),
             outcome => outcome,

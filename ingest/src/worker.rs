@@ -3,10 +3,8 @@
 //! users, the places of client addresses and the play tokens already verified.
 
 use crate::gateway::{Gateway, Shared};
-use crate::net::{Acceptor, Certificates, Peer, Slots, Timeouts, Transport, Trust};
-use hyper::service::service_fn;
+use crate::net::{Acceptor, Certificates, Slots, Timeouts, Transport, Trust};
 use service::{Stop, TaskError};
-use std::convert::Infallible;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,13 +38,7 @@ impl Worker {
 
     async fn serve(self, stop: Stop) -> Result<(), TaskError> {
         let gateway = Rc::new(Gateway::new(self.shared, self.linger));
-        let make_service = move |peer: Peer| {
-            let (gateway, peer) = (gateway.clone(), Rc::new(peer));
-            service_fn(move |request| {
-                let (gateway, peer) = (gateway.clone(), peer.clone());
-                async move { Ok::<_, Infallible>(gateway.answer(request, &peer).await) }
-            })
-        };
+        let make_service = move |peer| gateway.clone().service(peer);
         let acceptor = Acceptor::new(self.slots, self.trust, Timeouts::default());
         let clear = tokio::net::TcpListener::from_std(self.clear)?;
         let clear = acceptor.clone().run(clear, Transport::Plain, make_service.clone(), stop.clone());

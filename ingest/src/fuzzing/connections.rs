@@ -3,14 +3,12 @@
 use super::scratch;
 use crate::gateway::{Gateway, Shared};
 use crate::keys::Keys;
-use crate::net::{self, Acceptor, Peer, Slots, Timeouts, Transport, Trust};
+use crate::net::{self, Acceptor, Slots, Timeouts, Transport, Trust};
 use crate::outlet::Outlet;
 use crate::rate::Guesses;
 use crate::topics::Topics;
 use crate::trace::Sampling;
-use hyper::service::service_fn;
 use serde_json::Value;
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,13 +111,7 @@ impl Host {
         let tasks = LocalSet::new();
         let exchange = async {
             let gateway = Rc::new(Gateway::new(shared.clone(), Duration::ZERO));
-            let make_service = |peer: Peer| {
-                let peer = Rc::new(peer);
-                service_fn(move |request| {
-                    let (gateway, peer) = (gateway.clone(), peer.clone());
-                    async move { Ok::<_, Infallible>(gateway.answer(request, &peer).await) }
-                })
-            };
+            let make_service = |peer| gateway.service(peer);
             let acceptor = Acceptor::new(slots.clone(), trust, Timeouts::default());
             let (client, server) = tokio::io::duplex(pipe_bytes);
             let (mut reading, mut writing) = tokio::io::split(client);

@@ -12,6 +12,7 @@ use crate::limits::{
     H2_CONNECTION_WINDOW_BYTES, H2_MAX_LOCAL_RESETS, H2_MAX_PENDING_RESETS, H2_MAX_SEND_BUFFER_BYTES, H2_MAX_STREAMS,
     H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW_BYTES, MAX_HEAD_BYTES,
 };
+use futures::FutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -139,27 +140,22 @@ where
     let (io, watched) = (TokioIo::new(io), watch.clone());
     let service = service_fn(move |request| {
         let answering = watched.answering();
-        let answer = service.call(request);
-        async move {
-            let answer = answer.await;
-            drop(answering);
-            answer
-        }
+        // Not an async block, which would have room for the call twice, in every connection.
+        service.call(request).inspect(move |_| drop(answering))
     });
     if http2 {
         acceptor.meters.speaks(Protocol::Http2);
-        let connection = http2_builder().serve_connection(io, service);
+        let connection = pin!(http2_builder().serve_connection(io, service));
         drive(connection, watch, http2::Connection::graceful_shutdown).await;
     } else {
         acceptor.meters.speaks(Protocol::Http1);
-        let connection = http1_builder().keep_alive(!watch.is_finishing()).serve_connection(io, service);
+        let connection = pin!(http1_builder().keep_alive(!watch.is_finishing()).serve_connection(io, service));
         drive(connection, watch, http1::Connection::graceful_shutdown).await;
     }
 }
 
 /// Polls a connection to its end. When the watch asks to finish, what has arrived is answered first.
-async fn drive<C: Future>(connection: C, watch: &Watch, finish: impl Fn(Pin<&mut C>)) {
-    let mut connection = pin!(connection);
+async fn drive<C: Future>(mut connection: Pin<&mut C>, watch: &Watch, finish: impl Fn(Pin<&mut C>)) {
     let mut finishing = false;
     poll_fn(|context| {
         let mut polled = connection.as_mut().poll(context);
