@@ -59,7 +59,10 @@ pub(crate) struct GatewayFlags {
     /// Private key of the certificate, PEM
     #[arg(long, env = "WATCHBEAT_TLS_KEY", value_name = "FILE", requires = "tls_listen")]
     tls_key: Option<PathBuf>,
-    /// Connections of one client address (IPv6: one /64)
+    /// Connections at a time, as far as the limit of open files allows; more wait. A request over HTTP/2 counts as one
+    #[arg(long, env = "WATCHBEAT_CONNECTIONS", default_value_t = ingest::MAX_CONNECTIONS, value_name = "N", value_parser = connections)]
+    connections: usize,
+    /// The same of one client address (IPv6: one /64)
     #[arg(long, env = "WATCHBEAT_CONNECTIONS_PER_ADDRESS", default_value_t = ingest::CONNECTIONS_PER_ADDRESS, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     connections_per_address: u32,
     /// Load balancers that begin every connection with a PROXY protocol header; may be repeated
@@ -71,6 +74,11 @@ pub(crate) struct GatewayFlags {
     /// Log one of so many requests, besides those whose callers trace them; 0 is none
     #[arg(long, env = "WATCHBEAT_LOG_SAMPLE", default_value_t = 0, value_name = "N")]
     log_sample: u32,
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let most = ingest::MAX_CONNECTIONS;
+    text.parse().ok().filter(|connections| (1..=most).contains(connections)).ok_or(format!("expected 1 to {most}"))
 }
 
 impl GatewayFlags {
@@ -95,6 +103,7 @@ impl GatewayFlags {
             linger: Duration::from_millis(self.linger_ms),
             spool: self.spool.clone().map(|dir| ingest::SpoolSettings { dir, capacity_bytes: self.spool_mib << 20 }),
             tls: files.map(|(chain, key)| ingest::TlsFiles { chain, key }),
+            connections: self.connections,
             connections_per_address: self.connections_per_address,
             proxy_protocol_from: self.proxy_protocol_from.clone(),
             forwarded_for_from: self.forwarded_for_from.clone(),

@@ -8,6 +8,8 @@ use crate::verdict::{Rejected, Verdict};
 use bytes::Bytes;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// What is answered when the request as such was fine.
 #[derive(serde::Serialize)]
@@ -19,13 +21,17 @@ struct Counts<'a> {
 /// The answer to nearly every request.
 const ONE_ACCEPTED: &[u8] = br#"{"accepted":1,"rejected":[]}"#;
 
-/// Who has taken so little of what was answered before that there is no room for this is to try again.
-pub(crate) fn answered(verdict: &Verdict, untaken: &Untaken) -> Response<AnswerBody> {
+/// Who has taken so little of what was answered before that there is no room for a long answer is to try again. `of_all` are bytes
+/// that nobody has taken.
+pub(crate) fn answered(verdict: &Verdict, untaken: &Untaken, of_all: &Arc<AtomicUsize>) -> Response<AnswerBody> {
     if verdict.rejected.is_empty() && verdict.accepted == 1 {
         return json_response(StatusCode::ACCEPTED, AnswerBody::new(Bytes::from_static(ONE_ACCEPTED), None));
     }
     let counts = json(&Counts { accepted: verdict.accepted, rejected: &verdict.rejected });
-    match untaken.room(counts.len()) {
+    if verdict.rejected.is_empty() {
+        return json_response(StatusCode::ACCEPTED, AnswerBody::new(counts, None));
+    }
+    match untaken.room(counts.len(), of_all) {
         Some(room) => json_response(StatusCode::ACCEPTED, AnswerBody::new(counts, Some(room))),
         None => refused(&Problem::retry(Fault::Overloaded, RETRY_AFTER_S)),
     }

@@ -12,7 +12,7 @@ use crate::incoming::{self, Room};
 use crate::keys::Keys;
 use crate::limits::{MAX_BODY_BYTES, MAX_HEAD_FIELDS, RETRY_AFTER_S};
 use crate::meters::Meters;
-use crate::net::Peer;
+use crate::net::{Crowded, Peer};
 use crate::outlet::{Outlet, Refused};
 use crate::problem::{Fault, Problem};
 use crate::pseudonym::PepperFile;
@@ -28,7 +28,7 @@ use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response};
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Once};
 
 /// What all workers share.
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) guesses: Guesses,
     /// Bytes of bodies in memory.
     pub(crate) bodies: AtomicU64,
+    /// Bytes of long answers that nobody has taken.
+    pub(crate) untaken: Arc<AtomicUsize>,
     /// Requests that are logged.
     pub(crate) sampling: Sampling,
     /// Whether it was said that reports without consent come in and no pepper protects them.
@@ -78,9 +80,16 @@ impl Gateway {
             return response;
         }
         let sample = self.sampler.sample(&request, &self.shared.sampling);
-        // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
-        // be cold when it is touched again.
-        let (origin, outcome) = self.read(request, &peer, sample.as_deref()).await;
+        let place = peer.place(request.version());
+        let (origin, outcome) = match &place {
+            // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
+            // be cold when it is touched again.
+            Ok(_) => self.read(request, &peer, sample.as_deref()).await,
+            Err(Crowded) => {
+                let origin = access::origin(request.headers()).cloned();
+                (origin, Err(Problem::retry(Fault::Overloaded, RETRY_AFTER_S)))
+            }
+        };
         let outcome = match outcome {
             Ok(Outcome::Judged(mut judged)) => self.append(&mut judged).await.map(|()| Outcome::Judged(judged)),
             outcome => outcome,
@@ -88,12 +97,15 @@ impl Gateway {
         let mut response = match &outcome {
             Ok(Outcome::Preflight) => access::preflight(),
             Ok(Outcome::Judged(Judged { format: Some(format), .. })) => answer::answered_foreign(*format),
-            Ok(Outcome::Judged(Judged { verdict, .. })) => answer::answered(verdict, &peer.untaken),
+            Ok(Outcome::Judged(Judged { verdict, .. })) => {
+                answer::answered(verdict, &peer.untaken, &self.shared.untaken)
+            }
             Err(problem) => answer::refused(problem),
         };
         if !matches!(&outcome, Err(problem) if problem.fault == Fault::OriginNotAllowed) {
             access::allow_origin(response.headers_mut(), origin);
         }
+        response.body_mut().keep(place.unwrap_or_default());
         self.meters.request(response.status().as_u16());
         if let Some(sample) = sample {
             sample.log(response.status().as_u16(), summary(&outcome));

@@ -44,7 +44,7 @@ mod untaken;
 mod verdict;
 mod worker;
 
-pub use limits::{MAX_CONNECTIONS_PER_ADDRESS as CONNECTIONS_PER_ADDRESS, MAX_REPORTS};
+pub use limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS as CONNECTIONS_PER_ADDRESS, MAX_REPORTS};
 pub use problem::Fault;
 pub use server::serve;
 pub use settings::{Listeners, Settings, SpoolSettings, TlsFiles};

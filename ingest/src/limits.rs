@@ -24,8 +24,8 @@ pub(crate) const USER_BURST_S: NonZeroU32 = NonZeroU32::new(60).expect("60 is no
 pub(crate) const MAX_RATED_USERS: usize = 1_000_000;
 /// Unknown keys that one client address may try in a row; one more comes back each second.
 pub(crate) const KEY_GUESSES: NonZeroU32 = NonZeroU32::new(1_000).expect("1,000 is not 0");
-/// Open connections; more wait in the listener's backlog.
-pub(crate) const MAX_CONNECTIONS: usize = 65_536;
+/// Open connections, by default; more wait in the listener's backlog.
+pub const MAX_CONNECTIONS: usize = 65_536;
 /// Open files that are not connections: listeners, brokers, the spool, the admin port.
 pub(crate) const RESERVED_FILES: usize = 512;
 /// Bytes of the head of a request.
@@ -36,6 +36,8 @@ pub(crate) const MAX_HEAD_FIELDS: usize = 100;
 pub(crate) const MAX_DEAD_BODY_BYTES: usize = 64 << 10;
 /// Bytes of the answers of a connection that its client has not taken: all of usual ones, and twenty of the longest.
 pub(crate) const MAX_UNTAKEN_BYTES: usize = 1 << 20;
+/// The same of all connections.
+pub(crate) const MAX_ALL_UNTAKEN_BYTES: usize = 64 << 20;
 /// Bytes of an answer that are handed to a connection at a time.
 pub(crate) const ANSWER_PIECE_BYTES: usize = 4 << 10;
 /// Bytes of a refused report that are kept on the dead-letter topic, as they are written there: a control character takes six.
@@ -122,8 +124,9 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const MAX_PROXY_HEADER_BYTES: usize = 4 << 10;
 /// Entries of `X-Forwarded-For` that are looked at, from the end.
 pub(crate) const MAX_FORWARDED_HOPS: usize = 16;
-/// Requests at a time on an HTTP/2 connection; what is beyond waits at the client.
-pub(crate) const H2_MAX_STREAMS: u32 = 256;
+/// Requests at a time on an HTTP/2 connection, the fewest that RFC 9113 recommends; what is beyond waits at the client. Each is
+/// remembered until the client takes the answer, also one that was refused.
+pub(crate) const H2_MAX_STREAMS: u32 = 100;
 /// Bytes of one HTTP/2 body on their way: a usual body in one piece.
 pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 64 << 10;
 /// Bytes of all bodies of an HTTP/2 connection on their way, which is memory a client may make us hold.

@@ -60,6 +60,7 @@ pub async fn serve(
         outlet: outlet.clone(),
         guesses: Guesses::new(),
         bodies: AtomicU64::new(0),
+        untaken: Arc::default(),
         sampling: Sampling::new(settings.log_sample),
         unprotected: Once::new(),
     });
@@ -111,7 +112,7 @@ fn start_workers(
     settings: &Settings,
     stop: &Stop,
 ) -> Result<Vec<tokio::sync::oneshot::Receiver<Result<(), TaskError>>>, TaskError> {
-    let slots = Slots::new(listeners.max_connections, settings.connections_per_address);
+    let slots = Slots::new(listeners.max_connections.min(settings.connections), settings.connections_per_address);
     let trust = Arc::new(Trust {
         announcers: settings.proxy_protocol_from.clone(),
         forwarders: settings.forwarded_for_from.clone(),

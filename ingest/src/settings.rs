@@ -27,7 +27,9 @@ pub struct Settings {
     pub spool: Option<SpoolSettings>,
     /// Certificate chain and key of the TLS listener; both PEM.
     pub tls: Option<TlsFiles>,
-    /// Connections of one address (of one /64 with IPv6).
+    /// Connections at a time, requests over HTTP/2 counted as such; the limit of open files may allow fewer.
+    pub connections: usize,
+    /// The same of one address (of one /64 with IPv6).
     pub connections_per_address: u32,
     /// Load balancers that begin every connection with a PROXY protocol header.
     pub proxy_protocol_from: Vec<IpNet>,
@@ -49,6 +51,7 @@ impl Settings {
             linger: Duration::from_millis(4),
             spool: None,
             tls: None,
+            connections: MAX_CONNECTIONS,
             connections_per_address: crate::limits::MAX_CONNECTIONS_PER_ADDRESS,
             proxy_protocol_from: Vec::new(),
             forwarded_for_from: Vec::new(),

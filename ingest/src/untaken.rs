@@ -1,13 +1,16 @@
 //! Answers that a client has not taken. Over HTTP/2 it may ask for many at a time and take none, and the longest say of hundreds of
-//! reports why they were refused; so the answers of a connection have bounded room.
+//! reports why they were refused; so long answers have bounded room, those of a connection and all together.
 
-use crate::limits::{ANSWER_PIECE_BYTES, MAX_UNTAKEN_BYTES};
+use crate::limits::{ANSWER_PIECE_BYTES, MAX_ALL_UNTAKEN_BYTES, MAX_UNTAKEN_BYTES};
+use crate::net::RequestPlace;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// Bytes of the answers of a connection that the client has not taken; clones are of the same connection.
@@ -17,7 +20,8 @@ pub(crate) struct Untaken(Rc<Cell<usize>>);
 /// Room of an answer, until dropped.
 pub(crate) struct AnswerRoom {
     bytes: usize,
-    of_all: Rc<Cell<usize>>,
+    of_connection: Rc<Cell<usize>>,
+    of_all: Arc<AtomicUsize>,
 }
 
 /// The body of an answer.
@@ -25,28 +29,36 @@ pub(crate) struct AnswerRoom {
 pub(crate) struct AnswerBody {
     left: Bytes,
     _room: Option<AnswerRoom>,
+    /// Of its request, which is there until the answer is taken.
+    place: Option<RequestPlace>,
 }
 
 impl Untaken {
-    /// Makes room for an answer, if there is.
-    pub(crate) fn room(&self, bytes: usize) -> Option<AnswerRoom> {
-        let taken = self.0.get() + bytes;
-        (taken <= MAX_UNTAKEN_BYTES).then(|| {
-            self.0.set(taken);
-            AnswerRoom { bytes, of_all: self.0.clone() }
-        })
+    /// Makes room for an answer among those of its connection and of all, if there is.
+    pub(crate) fn room(&self, bytes: usize, of_all: &Arc<AtomicUsize>) -> Option<AnswerRoom> {
+        let of_connection = self.0.get() + bytes;
+        self.0.set(of_connection);
+        let all = of_all.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let room = AnswerRoom { bytes, of_connection: self.0.clone(), of_all: of_all.clone() };
+        (of_connection <= MAX_UNTAKEN_BYTES && all <= MAX_ALL_UNTAKEN_BYTES).then_some(room)
     }
 }
 
 impl Drop for AnswerRoom {
     fn drop(&mut self) {
-        self.of_all.set(self.of_all.get() - self.bytes);
+        self.of_connection.set(self.of_connection.get() - self.bytes);
+        self.of_all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 impl AnswerBody {
     pub(crate) fn new(bytes: Bytes, room: Option<AnswerRoom>) -> AnswerBody {
-        AnswerBody { left: bytes, _room: room }
+        AnswerBody { left: bytes, _room: room, place: None }
+    }
+
+    /// Keeps the place of the request for as long as the answer is there.
+    pub(crate) fn keep(&mut self, place: Option<RequestPlace>) {
+        self.place = place;
     }
 }
 
@@ -69,5 +81,22 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_answers_have_bounded_room_of_a_connection_and_of_all() {
+        let of_all = Arc::new(AtomicUsize::new(MAX_ALL_UNTAKEN_BYTES - MAX_UNTAKEN_BYTES - 1));
+        let [one, other] = [Untaken::default(), Untaken::default()];
+        let held = one.room(MAX_UNTAKEN_BYTES, &of_all);
+        assert!(held.is_some() && one.room(1, &of_all).is_none());
+        let last = other.room(1, &of_all);
+        assert!(last.is_some() && other.room(1, &of_all).is_none());
+        drop(held);
+        assert!(other.room(1, &of_all).is_some() && one.room(MAX_UNTAKEN_BYTES, &of_all).is_some());
     }
 }

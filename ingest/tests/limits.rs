@@ -4,21 +4,28 @@
 mod support;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::header::HeaderValue;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use ingest::Settings;
+use std::convert::Infallible;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{Gateway, PATIENCE, report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 
 /// A connection whose client takes so many bytes of each answer before it looks at it.
-async fn http2(gateway: &Gateway, window: u32) -> SendRequest<Full<Bytes>> {
+async fn http2(gateway: &Gateway, window: u32) -> SendRequest<BoxBody<Bytes, Infallible>> {
     let stream = TokioIo::new(TcpStream::connect(gateway.address).await.unwrap());
     let mut builder = Builder::new(TokioExecutor::new());
     let (client, connection) = builder.initial_stream_window_size(window).handshake(stream).await.unwrap();
@@ -36,7 +43,7 @@ async fn heads_have_limits() {
 
     let mut client = http2(&gateway, 1 << 20).await;
     for (fields, status) in [(100, 202), (101, 431)] {
-        let mut request = Request::post("http://gateway/v1/beacon").body(Full::<Bytes>::from(report(0, ""))).unwrap();
+        let mut request = Request::post("http://gateway/v1/beacon").body(Full::from(report(0, "")).boxed()).unwrap();
         request.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
         for _ in 0..fields - 2 {
             request.headers_mut().append("age", HeaderValue::from_static("")); // the client adds the length of the body
@@ -54,7 +61,7 @@ async fn answers_that_nobody_takes_have_bounded_room() {
     for window in [0, 1] {
         let mut client = http2(&gateway, window).await;
         let mut ask = async || {
-            let body = Full::<Bytes>::from(format!("[{}0]", "0,".repeat(499)));
+            let body = Full::from(format!("[{}0]", "0,".repeat(499))).boxed();
             let request = Request::post("http://gateway/v1/heartbeats").header("content-type", "application/json");
             client.send_request(request.body(body).unwrap()).await.unwrap()
         };
@@ -69,6 +76,57 @@ async fn answers_that_nobody_takes_have_bounded_room() {
         }
     }
     gateway.stop().await.unwrap();
+}
+
+/// Asks over a connection that others use, too.
+async fn beacon(
+    client: &SendRequest<BoxBody<Bytes, Infallible>>,
+    body: BoxBody<Bytes, Infallible>,
+) -> Response<Incoming> {
+    let request = Request::post("http://gateway/v1/beacon").header("content-type", "text/plain").body(body).unwrap();
+    client.clone().send_request(request).await.unwrap()
+}
+
+/// A gateway for eight connections, of all or of an address.
+async fn gateways_for_eight() -> [Gateway; 2] {
+    // Two workers keep a place each, for the connection that they would accept next.
+    let in_all = |settings: &mut Settings, _: &Path| settings.connections = 8 + 2;
+    let of_an_address = |settings: &mut Settings, _: &Path| settings.connections_per_address = 8;
+    [Gateway::start_with(None, 1 << 20, in_all).await, Gateway::start_with(None, 1 << 20, of_an_address).await]
+}
+
+/// One connection could hold the memory of hundreds.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_share_a_connection_count_as_connections() {
+    for gateway in gateways_for_eight().await {
+        let client = http2(&gateway, 1 << 20).await;
+        let announced = || BodyExt::boxed(StreamBody::new(stream::pending::<Result<Frame<_>, _>>()));
+        let mut waiting: FuturesUnordered<_> = (0..8).map(|_| beacon(&client, announced())).collect();
+        assert_eq!(waiting.next().await.unwrap().status(), 503, "the connection counts, too");
+        assert!(timeout(Duration::from_millis(200), waiting.next()).await.is_err(), "seven wait for their bodies");
+        let report = || Full::from(report(0, "")).boxed();
+        assert_eq!(beacon(&client, report()).await.status(), 503);
+        drop(waiting);
+        while beacon(&client, report()).await.status() != 202 {
+            tokio::time::sleep(Duration::from_millis(20)).await; // it is not known at once that nobody wants them
+        }
+        gateway.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_counts_until_its_answer_is_taken() {
+    for gateway in gateways_for_eight().await {
+        let client = http2(&gateway, 0).await;
+        let report = || Full::from(report(0, "")).boxed();
+        let mut answers = Vec::new();
+        for _ in 0..7 {
+            answers.push(beacon(&client, report()).await);
+        }
+        assert!(answers.iter().all(|answer| answer.status() == 202));
+        assert_eq!(beacon(&client, report()).await.status(), 503);
+        gateway.stop().await.unwrap();
+    }
 }
 
 /// A key is in every page: whoever has it can begin to send as much as its site may have in memory.

@@ -88,6 +88,7 @@ impl Host {
                 outlet: outlet.clone(),
                 guesses: Guesses::new(),
                 bodies: AtomicU64::new(0),
+                untaken: Arc::default(),
                 sampling: Sampling::new(0),
                 unprotected: Once::new(),
             })
@@ -129,6 +130,7 @@ impl Host {
         ended.expect("a connection ends when its client has said everything");
         drop(tasks);
         assert_eq!(shared.bodies.load(Ordering::Relaxed), 0, "room for bodies is given back");
+        assert_eq!(shared.untaken.load(Ordering::Relaxed), 0, "room for answers is given back");
         assert_eq!(slots.open_from(address), 0, "places of connections are given back");
         answers
     }

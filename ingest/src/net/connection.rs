@@ -75,7 +75,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (address, _claim) = announced(&mut stream, address, acceptor).await?;
-    let service = make_service(Peer::new(address, &acceptor.trust));
+    let service = make_service(Peer::new(address, &acceptor.trust, &acceptor.slots));
     match transport {
         Transport::Plain => {
             let http2 = begins_with_preface(&mut stream).await?;

@@ -1,4 +1,5 @@
-//! How many connections there may be, in all and from one address. Shared by all workers; asked once a connection.
+//! How many connections there may be, in all and from one address. Shared by all workers; asked once a connection, and once
+//! for each of the requests that share one: they take as much memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -26,6 +27,12 @@ const SHARDS: usize = 32;
 pub(crate) struct Claim {
     slots: Arc<Slots>,
     address: IpAddr,
+}
+
+/// The place of a request that shares its connection, until it is dropped.
+pub(crate) struct RequestPlace {
+    _among_all: OwnedSemaphorePermit,
+    _of_address: Option<Claim>,
 }
 
 impl Slots {
@@ -68,7 +75,16 @@ impl Slots {
         Some(Claim { slots: self.clone(), address })
     }
 
-    /// Open connections of an address.
+    /// A place for a request that shares its connection, if there is one now; `None` is an address with as many as it likes.
+    pub(super) fn request(self: &Arc<Slots>, address: Option<IpAddr>) -> Option<RequestPlace> {
+        let _of_address = match address {
+            Some(address) => Some(self.claim(address)?),
+            None => None,
+        };
+        Some(RequestPlace { _among_all: self.free_place()?, _of_address })
+    }
+
+    /// Open connections of an address, and requests beside others on these.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn open_from(&self, address: IpAddr) -> u32 {
         self.shard(household(address)).get(&household(address)).copied().unwrap_or(0)
