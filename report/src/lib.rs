@@ -4,14 +4,15 @@
 mod error;
 mod instant;
 pub mod limits;
+mod meters;
 mod parameters;
 mod progress;
 mod snapshot;
 mod user_video;
 mod video;
 
-use axum::Router;
 use axum::routing::{MethodRouter, get};
+use axum::{Router, middleware};
 use service::{Readiness, Stop, TaskError};
 use sql::database::{Database, OpenError, Pool};
 use tokio::net::TcpListener;
@@ -31,6 +32,7 @@ pub async fn serve(
     readiness: Readiness,
     stop: Stop,
 ) -> Result<(), TaskError> {
+    meters::describe();
     let database = readiness.component("report_database");
     let watching = database.watch(limits::PING_EVERY, &stop, || snapshot::ping(&pool));
     let routes = Router::new()
@@ -38,6 +40,7 @@ pub async fn serve(
         .route("/v1/videos/{video}", if_kept(&video::READS, &left_out, get(video::answer)))
         .fallback(async || ReportError::NoSuchPath)
         .method_not_allowed_fallback(async || ReportError::NotGet)
+        .layer(middleware::from_fn(meters::measure))
         .with_state(pool.clone());
     let stopped = stop.clone();
     let stopped = async move { stopped.requested().await };

@@ -236,6 +236,27 @@ async fn nobody_waits_for_a_statement_whose_asker_has_hung_up() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_what_was_asked_and_not_by_whom() {
+    let metrics = service::telemetry::install_metrics();
+    let world = World::new().await;
+    for path in ["/v1/users/u/videos/v", "/v1/users/nobody/videos/v", "/v1/nothing"] {
+        world.get(path).await;
+    }
+    let text = metrics.render();
+    for (path, status) in
+        [("/v1/users/{user}/videos/{video}", 200), ("/v1/users/{user}/videos/{video}", 404), ("other", 404)]
+    {
+        let count = format!("watchbeat_report_requests_total{{path=\"{path}\",status=\"{status}\"}} ");
+        assert!(text.contains(&count), "{count} is not in {text}");
+    }
+    assert!(
+        text.contains("watchbeat_report_answer_seconds_bucket{path=\"other\",") && !text.contains("nobody"),
+        "{text}"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_answered_is_said_in_json() {
     let mut world = World::new().await;
     let cases = [
