@@ -7,6 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use playback::validate::{AD_ID_CHARS, VIDEO_ID_CHARS, is_id, is_territory};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,8 +24,11 @@ enum Action {
     Import {
         /// The table
         table: CatalogueTable,
-        /// CSV with a header line, or a JSON array of objects; by the file's ending. Times are UTC unless they have an offset
+        /// CSV with a header line, or a JSON array of objects; `-` is standard input. Times are UTC unless they have an offset
         file: PathBuf,
+        /// What it is; by default what the ending of its name says
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<Format>,
         #[command(flatten)]
         database: DatabaseFlags,
     },
@@ -38,6 +43,12 @@ enum CatalogueTable {
     Licences,
     /// line_id, advertiser_id, name
     AdLines,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Csv,
+    Json,
 }
 
 /// Name, columns with their types, and key of a catalogue table.
@@ -148,21 +159,28 @@ impl Shape {
     }
 }
 
+/// The name of what is piped in.
+const STANDARD_INPUT: &str = "-";
+
 pub(crate) async fn run(flags: CatalogueFlags) -> Result<ExitCode> {
-    let Action::Import { table, file, database } = flags.action;
+    let Action::Import { table, file, format, database } = flags.action;
     let shape = table.shape();
-    let rows = read(&file, &shape)?;
+    let name =
+        if file.as_os_str() == STANDARD_INPUT { "standard input".to_owned() } else { file.display().to_string() };
+    let rows = read(&file, format).with_context(|| format!("cannot read {name}"))?;
+    let checked = |(index, row)| checked(row, &shape).with_context(|| format!("row {} of {name}", index + 1));
+    let rows: Vec<Value> = rows.into_iter().enumerate().map(checked).collect::<Result<_>>()?;
     let client = database.database()?.connect().await.context("cannot reach the database")?;
     // A time without an offset means the same whatever zone the server is set to, and 03/04/2026 nothing at all.
     client.batch_execute("set time zone 'UTC'; set datestyle to 'ISO, YMD'").await?;
-    let nothing = || format!("nothing of {} was imported", file.display());
+    let nothing = || format!("nothing of {name} was imported");
     let rows = Value::Array(rows);
     if let Some((condition, words)) = shape.senseless {
         let query = format!(
             "select at from jsonb_array_elements($1) with ordinality as rows (row, at) where {condition} order by at limit 1"
         );
         if let Some(found) = client.query_opt(&query, &[&rows]).await.with_context(nothing)? {
-            bail!("row {} of {}: {words}", found.get::<_, i64>(0), file.display());
+            bail!("row {} of {name}: {words}", found.get::<_, i64>(0));
         }
     }
     let count = client.execute(&shape.upsert(), &[&rows]).await.with_context(nothing)?;
@@ -170,24 +188,20 @@ pub(crate) async fn run(flags: CatalogueFlags) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(file: &Path, shape: &Shape) -> Result<Vec<Value>> {
-    let named = || format!("cannot read {}", file.display());
-    let rows = match file.extension().and_then(|ending| ending.to_str()) {
-        Some("json") => {
-            let text = std::fs::read_to_string(file).with_context(named)?;
-            serde_json::from_str::<Vec<Map<String, Value>>>(&text)
-                .with_context(|| format!("{} is no JSON array of objects", file.display()))?
-        }
-        Some("csv") => {
-            let mut reader = csv::Reader::from_path(file).with_context(named)?;
-            reader.deserialize().map(|row| row.map(texts)).collect::<Result<_, _>>().with_context(named)?
-        }
-        _ => bail!("{}: the name must end in .csv or .json", file.display()),
+fn read(file: &Path, format: Option<Format>) -> Result<Vec<Map<String, Value>>> {
+    let ending = file.extension().and_then(|ending| ending.to_str());
+    let by_ending = || ending.and_then(|ending| Format::from_str(ending, false).ok());
+    let Some(format) = format.or_else(by_ending) else {
+        bail!("say what it is by --format: no name tells by its ending .csv or .json");
     };
-    rows.into_iter()
-        .enumerate()
-        .map(|(index, row)| checked(row, shape).with_context(|| format!("row {} of {}", index + 1, file.display())))
-        .collect()
+    let source: Box<dyn Read> =
+        if file.as_os_str() == STANDARD_INPUT { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) };
+    match format {
+        Format::Csv => {
+            Ok(csv::Reader::from_reader(source).deserialize().map(|row| row.map(texts)).collect::<Result<_, _>>()?)
+        }
+        Format::Json => serde_json::from_reader(BufReader::new(source)).context("it is no JSON array of objects"),
+    }
 }
 
 /// A row of CSV, its fields as they are written: what they are is known to the database, where a guess would make 129370

@@ -1,6 +1,6 @@
 //! `watchbeat catalogue import`: what stands in the file stands in the table, or nothing does.
 
-use crate::watchbeat::{Ended, database, watchbeat};
+use crate::watchbeat::{Ended, database, watchbeat, watchbeat_reading};
 use sql::testing::TestDatabase;
 use tempfile::TempDir;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -11,6 +11,21 @@ fn import(database: &TestDatabase, table: &str, name: &str, text: &str) -> Ended
     let file = dir.path().join(name);
     std::fs::write(&file, text).unwrap();
     watchbeat(database, &["catalogue", "import", table, file.to_str().unwrap()])
+}
+
+/// What cannot have a file beside it, as in a container, is piped in.
+#[tokio::test]
+async fn standard_input_is_a_file_whose_format_is_said() {
+    let (database, client) = database().await;
+    let import = ["catalogue", "import", "videos", "-"];
+    let ended = watchbeat_reading(&database, &import, "video_id,title\na,A\n");
+    assert!(ended.status() == 1 && ended.errors().contains("say what it is by --format"), "{}", ended.errors());
+    let with = |format| [&import[..], &["--format", format]].concat();
+    watchbeat_reading(&database, &with("csv"), "video_id,title\na,A\n").succeeded();
+    watchbeat_reading(&database, &with("json"), r#"[{"video_id": "b", "title": "B"}]"#).succeeded();
+    let ended = watchbeat_reading(&database, &with("json"), r#"[{"video_id": "b c", "title": "B"}]"#);
+    assert!(ended.errors().contains("row 1 of standard input"), "{}", ended.errors());
+    assert_eq!(rows(&client, VIDEOS).await, ["a | A | - | -", "b | B | - | -"]);
 }
 
 /// The rows of a query as the server writes them, `-` for null.

@@ -1,14 +1,23 @@
 //! The binary under test, and a database with the schema for it.
 
 use sql::testing::TestDatabase;
+use std::io::{Seek, Write};
 use std::process::{Command, Output};
 use tokio_postgres::Client;
 
 /// Runs `watchbeat` with these arguments on this database, and waits for its end.
 pub(crate) fn watchbeat(database: &TestDatabase, arguments: &[&str]) -> Ended {
+    watchbeat_reading(database, arguments, "")
+}
+
+/// The same with a text to read.
+pub(crate) fn watchbeat_reading(database: &TestDatabase, arguments: &[&str], text: &str) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_watchbeat"));
     command.args(arguments).env("WATCHBEAT_DATABASE_URL", database.url());
-    Ended(command.output().unwrap())
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.rewind().unwrap();
+    Ended(command.stdin(file).output().unwrap())
 }
 
 /// What a command said, and how it ended.
