@@ -153,20 +153,34 @@ async fn a_refused_report_costs_only_itself_and_goes_to_the_dead_letters() {
     gateway.stop().await.unwrap();
 }
 
+/// A request that is in flight: the gateway has said that it reads the body.
+async fn in_flight(gateway: &Gateway, body_bytes: usize) -> TcpStream {
+    let mut busy = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /v1/heartbeats HTTP/1.1\r\nHost: g\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: {body_bytes}\r\n\r\n"
+    );
+    busy.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; 25];
+    tokio::time::timeout(PATIENCE, busy.read_exact(&mut interim)).await.unwrap().unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    busy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_body_stalls_is_answered_before_the_gateway_stops() {
+    let gateway = Gateway::start(None).await;
+    let mut stalled = in_flight(&gateway, 100).await;
+    stalled.write_all(b"{").await.unwrap();
+    gateway.stop().await.unwrap();
+    let answer = reply(stalled).await;
+    assert_eq!((answer.status, answer.body["error"]["code"].as_str()), (408, Some("body_timeout")));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_flight_is_finished_when_the_gateway_stops() {
     let gateway = Gateway::start(None).await;
     let body = report(0, "");
-    let mut busy = TcpStream::connect(gateway.address).await.unwrap();
-    let head = format!(
-        "POST /v1/heartbeats HTTP/1.1\r\nHost: g\r\nContent-Type: text/plain\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    busy.write_all(head.as_bytes()).await.unwrap();
-    // The gateway says that it reads the body: the request is in flight.
-    let mut interim = [0; 25];
-    tokio::time::timeout(PATIENCE, busy.read_exact(&mut interim)).await.unwrap().unwrap();
-    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut busy = in_flight(&gateway, body.len()).await;
     let idle = TcpStream::connect(gateway.address).await.unwrap();
     gateway.stop.request();
     busy.write_all(body.as_bytes()).await.unwrap();
