@@ -43,6 +43,7 @@ pub use verdict::{Latencies, Verdict};
 pub use verify::Check;
 pub use viewer::Behaviour;
 
+use load::Loaded;
 use service::Stop;
 use sql::database::{Database, with_causes};
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Verdict, LoadError> {
     };
     let (settings, loaded) = blocking(move || load::load(&settings, &stop).map(|loaded| (settings, loaded))).await?;
     let mut verdict = Verdict::new(&settings, loaded.run, loaded.took, loaded.cpu, &loaded.tally);
+    verdict.note_failure(loaded.ended_by.map_or(Ok(()), Err));
     if verdict.accepted == 0 {
         tracing::error!("no report was accepted, which proves nothing: let more viewers watch, or for longer");
     }
@@ -121,7 +123,8 @@ pub async fn demo(target: String, viewers: u32, seed: u64, stop: Stop) {
     while !stop.is_requested() {
         let settings = Settings { viewers, seed, duration: DEMO_SPAN, ..Settings::new(target.clone()) };
         let load_stop = stop.clone();
-        if let Err(error) = blocking(move || load::load(&settings, &load_stop)).await {
+        let loaded = blocking(move || load::load(&settings, &load_stop)).await;
+        if let Err(error) | Ok(Loaded { ended_by: Some(error), .. }) = loaded {
             tracing::error!(error = with_causes(&error), "the simulated viewers pause");
             let _ = timeout(DEMO_PAUSE, stop.requested()).await; // either way the loop knows what to do
         }

@@ -27,6 +27,8 @@ pub(crate) struct Loaded {
     pub(crate) tally: Tally,
     /// What the viewers did, when somebody wants to know.
     pub(crate) account: Option<AccountFile>,
+    /// What ended it before its time.
+    pub(crate) ended_by: Option<LoadError>,
 }
 
 /// Lets the viewers watch for the duration of the settings, or until the stop. Blocks its thread.
@@ -64,11 +66,15 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
     let driven = drive(&mut desk, &target, settings.connections, stop, &mut progress);
     let cpu = thread_cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
     progress.end();
-    driven?;
+    // An error ends the run, and takes nothing with it that was shown before.
+    let ended_by = match driven {
+        Err(error) if desk.tally.accepted > 0 => Some(error),
+        driven => driven.map(|()| None)?,
+    };
     let took = pace.elapsed();
     let Desk { crowd, mut tally, .. } = desk;
     tally.move_to(took + Duration::from_secs(1));
-    let is_whole = tally.undelivered == 0 && tally.rejected.is_empty();
+    let is_whole = tally.undelivered == 0 && tally.rejected.is_empty() && ended_by.is_none();
     let account = crowd.account.map(|mut account| {
         account.close_all();
         AccountFile {
@@ -82,7 +88,7 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
             account,
         }
     });
-    Ok(Loaded { run, took, cpu, tally, account })
+    Ok(Loaded { run, took, cpu, tally, account, ended_by })
 }
 
 /// Lets this process have a file for each connection: else it would measure what it may not have.

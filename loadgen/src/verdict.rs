@@ -45,7 +45,7 @@ pub struct Verdict {
     pub difference_count: u64,
     /// The first of them, of each table.
     pub differences: Vec<String>,
-    /// What failed after the viewers were done: the comparison, or a file.
+    /// What ended the run before its time, or failed after the viewers were done: the comparison, or a file.
     pub failed: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Verdict {
     pub(crate) fn note_failure(&mut self, ended: Result<(), LoadError>) {
         if let Err(error) = ended {
             let error = with_causes(&error);
-            tracing::error!(error, "the run is over, but not all of what was asked for could be done");
+            tracing::error!(error, "not all of what was asked for could be done");
             self.failed.push(error);
         }
     }

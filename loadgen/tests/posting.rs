@@ -24,6 +24,8 @@ struct Seen {
     requests: u64,
     taken: u64,
     reports: BTreeSet<(String, u64)>,
+    /// How many requests it takes before it takes no more, as one whose keys were changed.
+    most: Option<u64>,
 }
 
 /// A few seconds of viewers, many times as fast, against a gateway that refuses every fifth request.
@@ -134,6 +136,27 @@ async fn a_run_without_an_accepted_report_has_not_passed_and_counts_must_add_up(
     assert!(matches!(failed, LoadError::Miscounted { accepted: 9, rejected: 0, .. }), "{failed}");
 }
 
+/// An error after hours does not take with it what they have shown.
+#[tokio::test]
+async fn a_run_that_ends_early_says_why_and_what_was_sent_till_then() {
+    for (most, is_told) in [(0, false), (50, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let [account, hgrm] = ["run.account", "run.hgrm"].map(|name| Some(dir.path().join(name)));
+        let (target, seen) = gateway().await;
+        seen.lock().unwrap().most = Some(most);
+        let duration = Duration::from_secs(60);
+        let settings = Settings { duration, speedup: 600, account, hgrm: hgrm.clone(), ..Settings::new(target) };
+        match loadgen::run(settings, Stop::new()).await {
+            Ok(verdict) => {
+                assert!(is_told && verdict.accepted == seen.lock().unwrap().taken && !verdict.passed(), "{verdict}");
+                assert!(verdict.seconds < 60.0 && verdict.failed[0].contains("401"), "{verdict}");
+                assert!(std::fs::read_to_string(hgrm.unwrap()).unwrap().contains("Value"));
+            }
+            Err(error) => assert!(!is_told && matches!(error, LoadError::Refused { .. }), "{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_written_is_refused_before_the_run_and_takes_no_verdict_with_it_after() {
     let dir = tempfile::tempdir().unwrap();
@@ -209,7 +232,9 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Seen>>) -> Result<Re
     let reports = body.as_array().cloned().unwrap_or_else(|| vec![body]);
     let mut seen = seen.lock().unwrap();
     seen.requests += 1;
-    let (status, text) = if seen.requests.is_multiple_of(5) {
+    let (status, text) = if seen.most.is_some_and(|most| seen.requests > most) {
+        (401, String::new())
+    } else if seen.requests.is_multiple_of(5) {
         (503, String::new())
     } else {
         seen.taken += reports.len() as u64;
