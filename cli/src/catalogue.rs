@@ -8,7 +8,7 @@ use playback::validate::{AD_ID_CHARS, VIDEO_ID_CHARS, is_id, is_territory};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -194,13 +194,17 @@ fn read(file: &Path, format: Option<Format>) -> Result<Vec<Map<String, Value>>> 
     let Some(format) = format.or_else(by_ending) else {
         bail!("say what it is by --format: no name tells by its ending .csv or .json");
     };
-    let source: Box<dyn Read> =
+    let mut source: Box<dyn Read> =
         if file.as_os_str() == STANDARD_INPUT { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) };
     match format {
         Format::Csv => {
             Ok(csv::Reader::from_reader(source).deserialize().map(|row| row.map(texts)).collect::<Result<_, _>>()?)
         }
-        Format::Json => serde_json::from_reader(BufReader::new(source)).context("it is no JSON array of objects"),
+        Format::Json => {
+            let mut text = String::new();
+            source.read_to_string(&mut text)?;
+            serde_json::from_str(&text).context("it is no JSON array of objects")
+        }
     }
 }
 

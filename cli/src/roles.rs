@@ -59,7 +59,8 @@ pub(crate) struct GatewayFlags {
     /// Private key of the certificate, PEM
     #[arg(long, env = "WATCHBEAT_TLS_KEY", value_name = "FILE", requires = "tls_listen")]
     tls_key: Option<PathBuf>,
-    /// Connections at a time, as far as the limit of open files allows; more wait. A request over HTTP/2 counts as one
+    /// Connections at a time, as far as the limit of open files allows; more wait. Requests beside another on an HTTP/2 connection
+    /// count as connections
     #[arg(long, env = "WATCHBEAT_CONNECTIONS", default_value_t = ingest::MAX_CONNECTIONS, value_name = "N", value_parser = connections)]
     connections: usize,
     /// The same of one client address (IPv6: one /64)

@@ -10,16 +10,17 @@ use crate::clock;
 use crate::grant::{Denied, Grant, Permit, Site};
 use crate::incoming::{self, Room};
 use crate::keys::Keys;
-use crate::limits::{MAX_BODY_BYTES, MAX_HEAD_FIELDS, RETRY_AFTER_S};
+use crate::limits::{ANSWER_PIECE_BYTES, MAX_BODY_BYTES, MAX_HEAD_FIELDS, RETRY_AFTER_S};
 use crate::meters::Meters;
-use crate::net::{Crowded, Peer};
+use crate::net::Peer;
 use crate::outlet::{Outlet, Refused};
 use crate::problem::{Fault, Problem};
 use crate::pseudonym::PepperFile;
 use crate::rate::Guesses;
 use crate::trace::{Sample, Sampler, Sampling};
-use crate::untaken::AnswerBody;
+use crate::untaken::{AnswerBody, AnswerRoom, Untaken};
 use crate::verdict::{self, Rejected, ReportContext, Verdict};
+use bytes::Bytes;
 use futures::FutureExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{EXPECT, HeaderValue};
@@ -27,6 +28,7 @@ use hyper::http::request::Parts;
 use hyper::service::{Service, service_fn};
 use hyper::{Method, Request, Response};
 use std::convert::Infallible;
+use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Once};
@@ -75,41 +77,40 @@ impl Gateway {
     /// Answers one request, whatever it is.
     async fn answer(self: Rc<Self>, request: Request<Incoming>, peer: Rc<Peer>) -> Response<AnswerBody> {
         if request.headers().len() > MAX_HEAD_FIELDS {
-            let response = answer::head_too_large(); // over HTTP/2, where a field may be one byte and take a hundred in memory
-            self.meters.request(response.status().as_u16());
-            return response;
+            // Over HTTP/2, where a field may be one byte and take a hundred in memory.
+            return self.counted(answer::head_too_large());
         }
-        let sample = self.sampler.sample(&request, &self.shared.sampling);
-        let place = peer.place(request.version());
-        let (origin, outcome) = match &place {
-            // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
-            // be cold when it is touched again.
-            Ok(_) => self.read(request, &peer, sample.as_deref()).await,
-            Err(Crowded) => {
-                let origin = access::origin(request.headers()).cloned();
-                (origin, Err(Problem::retry(Fault::Overloaded, RETRY_AFTER_S)))
-            }
+        let Ok(place) = peer.place(&request) else {
+            let mut response = answer::no_place();
+            access::allow_origin(response.headers_mut(), access::origin(request.headers()).cloned());
+            return self.counted(response);
         };
-        let outcome = match outcome {
+        let sample = self.sampler.sample(&request, &self.shared.sampling);
+        // Head and body are gone before the wait for the log: thousands of requests wait at a time, and their memory would
+        // be cold when it is touched again.
+        let (origin, outcome) = self.read(request, &peer, sample.as_deref()).await;
+        let mut outcome = match outcome {
             Ok(Outcome::Judged(mut judged)) => self.append(&mut judged).await.map(|()| Outcome::Judged(judged)),
             outcome => outcome,
         };
-        let mut response = match &outcome {
-            Ok(Outcome::Preflight) => access::preflight(),
-            Ok(Outcome::Judged(Judged { format: Some(format), .. })) => answer::answered_foreign(*format),
-            Ok(Outcome::Judged(Judged { verdict, .. })) => {
-                answer::answered(verdict, &peer.untaken, &self.shared.untaken)
-            }
-            Err(problem) => answer::refused(problem),
+        let (mut response, room) = match &mut outcome {
+            Ok(Outcome::Preflight) => (access::preflight(), None),
+            Ok(Outcome::Judged(Judged { format: Some(format), .. })) => (answer::answered_foreign(*format), None),
+            Ok(Outcome::Judged(Judged { answer, room, .. })) => (answer::answered(mem::take(answer)), room.take()),
+            Err(problem) => (answer::refused(problem), None),
         };
         if !matches!(&outcome, Err(problem) if problem.fault == Fault::OriginNotAllowed) {
             access::allow_origin(response.headers_mut(), origin);
         }
-        response.body_mut().keep(place.unwrap_or_default());
-        self.meters.request(response.status().as_u16());
+        response.body_mut().hold(room, place);
         if let Some(sample) = sample {
             sample.log(response.status().as_u16(), summary(&outcome));
         }
+        self.counted(response)
+    }
+
+    fn counted(&self, response: Response<AnswerBody>) -> Response<AnswerBody> {
+        self.meters.request(response.status().as_u16());
         response
     }
 
@@ -150,7 +151,11 @@ impl Gateway {
         match head.method {
             Method::POST => {
                 let permit = self.permit(head, peer, sample)?;
-                self.judge(head, body, permit, format, sample).await.map(Outcome::Judged)
+                let mut judged = self.judge(head, body, permit, format, sample).await?;
+                if format.is_none() {
+                    judged.prepare_answer(&peer.untaken, &self.shared.untaken)?;
+                }
+                Ok(Outcome::Judged(judged))
             }
             Method::OPTIONS => Ok(Outcome::Preflight),
             _ => Err(Fault::MethodNotAllowed.into()),
@@ -190,7 +195,7 @@ impl Gateway {
             }
         };
         let verdict = self.verdict(&reports.inspect_err(spoiled)?, &grant, user_id.as_deref())?;
-        Ok(Judged { verdict, site: grant.site.clone(), format })
+        Ok(Judged { verdict, site: grant.site.clone(), format, answer: Bytes::new(), room: None })
     }
 
     /// Judges reports, and takes them off the rates of their key and their users.
@@ -272,6 +277,23 @@ struct Judged {
     site: Arc<Site>,
     /// What the body was translated from.
     format: Option<Format>,
+    /// What is said of the reports, when they are safe.
+    answer: Bytes,
+    /// Of a long answer.
+    room: Option<AnswerRoom>,
+}
+
+impl Judged {
+    /// Makes the answer before the reports are written: without room for it nothing is, or it would be written again when it is sent
+    /// again.
+    fn prepare_answer(&mut self, untaken: &Untaken, of_all: &Arc<AtomicUsize>) -> Result<(), Problem> {
+        self.answer = answer::counts(&self.verdict);
+        if self.answer.len() > ANSWER_PIECE_BYTES {
+            let room = untaken.room(self.answer.len(), of_all);
+            self.room = Some(room.ok_or_else(|| Problem::retry(Fault::Overloaded, RETRY_AFTER_S))?);
+        }
+        Ok(())
+    }
 }
 
 /// What the line of a sampled request says: how many reports were accepted and which refused, or what was wrong with all.

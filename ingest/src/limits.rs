@@ -24,7 +24,7 @@ pub(crate) const USER_BURST_S: NonZeroU32 = NonZeroU32::new(60).expect("60 is no
 pub(crate) const MAX_RATED_USERS: usize = 1_000_000;
 /// Unknown keys that one client address may try in a row; one more comes back each second.
 pub(crate) const KEY_GUESSES: NonZeroU32 = NonZeroU32::new(1_000).expect("1,000 is not 0");
-/// Open connections, by default; more wait in the listener's backlog.
+/// Open connections, by default and at most; more wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 65_536;
 /// Open files that are not connections: listeners, brokers, the spool, the admin port.
 pub(crate) const RESERVED_FILES: usize = 512;

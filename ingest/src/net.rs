@@ -18,8 +18,8 @@ pub(crate) use accept::{Acceptor, Transport};
 pub(crate) use connection::serve;
 pub(crate) use listeners::listeners;
 pub(crate) use meters::describe;
-pub(crate) use peer::{Crowded, Peer, Trust};
-pub(crate) use slots::{RequestPlace, Slots, household};
+pub(crate) use peer::{Peer, Place, Trust};
+pub(crate) use slots::{Slots, household};
 pub(crate) use tls::Certificates;
 pub(crate) use watch::Timeouts;
 

@@ -112,7 +112,9 @@ fn start_workers(
     settings: &Settings,
     stop: &Stop,
 ) -> Result<Vec<tokio::sync::oneshot::Receiver<Result<(), TaskError>>>, TaskError> {
-    let slots = Slots::new(listeners.max_connections.min(settings.connections), settings.connections_per_address);
+    let connections = listeners.max_connections.min(settings.connections);
+    // Each listener keeps a place for the connection that it accepts next.
+    let slots = Slots::new(connections + listeners.clear.len() + listeners.tls.len(), settings.connections_per_address);
     let trust = Arc::new(Trust {
         announcers: settings.proxy_protocol_from.clone(),
         forwarders: settings.forwarded_for_from.clone(),

@@ -2,8 +2,8 @@
 //! reports why they were refused; so long answers have bounded room, those of a connection and all together.
 
 use crate::limits::{ANSWER_PIECE_BYTES, MAX_ALL_UNTAKEN_BYTES, MAX_UNTAKEN_BYTES};
-use crate::net::RequestPlace;
-use bytes::Bytes;
+use crate::net::Place;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -28,13 +28,25 @@ pub(crate) struct AnswerRoom {
 #[derive(Default)]
 pub(crate) struct AnswerBody {
     left: Bytes,
+    held: Option<Rc<Held>>,
+}
+
+/// A piece of an answer. It holds what the answer holds: over HTTP/2 it may wait long for a client that takes a byte of it.
+pub(crate) struct Piece {
+    bytes: Bytes,
+    _held: Option<Rc<Held>>,
+}
+
+/// What an answer holds until it is taken.
+#[derive(Default)]
+struct Held {
     _room: Option<AnswerRoom>,
-    /// Of its request, which is there until the answer is taken.
-    place: Option<RequestPlace>,
+    /// Of its request.
+    _place: Option<Place>,
 }
 
 impl Untaken {
-    /// Makes room for an answer among those of its connection and of all, if there is.
+    /// Makes room for a long answer among those of its connection and of all, if there is.
     pub(crate) fn room(&self, bytes: usize, of_all: &Arc<AtomicUsize>) -> Option<AnswerRoom> {
         let of_connection = self.0.get() + bytes;
         self.0.set(of_connection);
@@ -52,27 +64,31 @@ impl Drop for AnswerRoom {
 }
 
 impl AnswerBody {
-    pub(crate) fn new(bytes: Bytes, room: Option<AnswerRoom>) -> AnswerBody {
-        AnswerBody { left: bytes, _room: room, place: None }
+    /// One without room of its own: it is short, and the place of its request covers it.
+    pub(crate) fn short(bytes: Bytes) -> AnswerBody {
+        AnswerBody { left: bytes, held: None }
     }
 
-    /// Keeps the place of the request for as long as the answer is there.
-    pub(crate) fn keep(&mut self, place: Option<RequestPlace>) {
-        self.place = place;
+    /// Holds the room of a long answer, and the place of its request, for as long as a part of it is there.
+    pub(crate) fn hold(&mut self, room: Option<AnswerRoom>, place: Option<Place>) {
+        if room.is_some() || place.is_some() {
+            self.held = Some(Rc::new(Held { _room: room, _place: place }));
+        }
     }
 }
 
 impl Body for AnswerBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Infallible;
 
-    /// Pieces: who takes a byte is given a piece, and that is out of our sight.
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    /// Pieces: a client that takes a byte is given a whole one.
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         if self.left.is_empty() {
             return Poll::Ready(None);
         }
-        let piece = self.left.len().min(ANSWER_PIECE_BYTES);
-        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(piece)))))
+        let length = self.left.len().min(ANSWER_PIECE_BYTES);
+        let piece = Piece { bytes: self.left.split_to(length), _held: self.held.clone() };
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -81,6 +97,20 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
     }
 }
 

@@ -54,16 +54,19 @@ async fn heads_have_limits() {
     gateway.stop().await.unwrap();
 }
 
-/// Whoever asks for long answers and takes none would have the gateway keep them all.
+/// Whoever asks for long answers and takes none would have the gateway keep them all. What is refused for it is not written.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_takes_have_bounded_room() {
     let gateway = Gateway::start(None).await;
-    for window in [0, 1] {
+    let mut taken = 0;
+    for window in [0, 1, 5 * 4_096 + 1] {
         let mut client = http2(&gateway, window).await;
         let mut ask = async || {
-            let body = Full::from(format!("[{}0]", "0,".repeat(499))).boxed();
+            let body = Full::from(format!("[{}{}]", "0,".repeat(499), report(0, ""))).boxed();
             let request = Request::post("http://gateway/v1/heartbeats").header("content-type", "application/json");
-            client.send_request(request.body(body).unwrap()).await.unwrap()
+            let answer = client.send_request(request.body(body).unwrap()).await.unwrap();
+            taken += usize::from(answer.status() == 202);
+            answer
         };
         let mut answers = vec![ask().await];
         while answers.len() < 50 && answers.iter().all(|answer| answer.status() == 202) {
@@ -75,6 +78,7 @@ async fn answers_that_nobody_takes_have_bounded_room() {
             tokio::time::sleep(Duration::from_millis(20)).await; // it is not known at once that nobody wants them
         }
     }
+    gateway.records(taken).await;
     gateway.stop().await.unwrap();
 }
 
@@ -87,23 +91,22 @@ async fn beacon(
     client.clone().send_request(request).await.unwrap()
 }
 
-/// A gateway for eight connections, of all or of an address.
-async fn gateways_for_eight() -> [Gateway; 2] {
-    // Two workers keep a place each, for the connection that they would accept next.
-    let in_all = |settings: &mut Settings, _: &Path| settings.connections = 8 + 2;
-    let of_an_address = |settings: &mut Settings, _: &Path| settings.connections_per_address = 8;
+/// Gateways for so many connections, of all and of an address.
+async fn gateways_for(connections: u32) -> [Gateway; 2] {
+    let in_all = |settings: &mut Settings, _: &Path| settings.connections = connections as usize;
+    let of_an_address = |settings: &mut Settings, _: &Path| settings.connections_per_address = connections;
     [Gateway::start_with(None, 1 << 20, in_all).await, Gateway::start_with(None, 1 << 20, of_an_address).await]
 }
 
 /// One connection could hold the memory of hundreds.
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_share_a_connection_count_as_connections() {
-    for gateway in gateways_for_eight().await {
+async fn further_requests_of_a_connection_count_as_connections() {
+    for gateway in gateways_for(8).await {
         let client = http2(&gateway, 1 << 20).await;
         let announced = || BodyExt::boxed(StreamBody::new(stream::pending::<Result<Frame<_>, _>>()));
-        let mut waiting: FuturesUnordered<_> = (0..8).map(|_| beacon(&client, announced())).collect();
-        assert_eq!(waiting.next().await.unwrap().status(), 503, "the connection counts, too");
-        assert!(timeout(Duration::from_millis(200), waiting.next()).await.is_err(), "seven wait for their bodies");
+        let mut waiting: FuturesUnordered<_> = (0..9).map(|_| beacon(&client, announced())).collect();
+        assert_eq!(waiting.next().await.unwrap().status(), 503);
+        assert!(timeout(Duration::from_millis(200), waiting.next()).await.is_err(), "eight wait for their bodies");
         let report = || Full::from(report(0, "")).boxed();
         assert_eq!(beacon(&client, report()).await.status(), 503);
         drop(waiting);
@@ -114,17 +117,38 @@ async fn requests_that_share_a_connection_count_as_connections() {
     }
 }
 
+/// A client may take a part of an answer, and then nothing for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_counts_until_its_answer_is_taken() {
-    for gateway in gateways_for_eight().await {
-        let client = http2(&gateway, 0).await;
-        let report = || Full::from(report(0, "")).boxed();
-        let mut answers = Vec::new();
-        for _ in 0..7 {
-            answers.push(beacon(&client, report()).await);
+    for window in [0, 1] {
+        for gateway in gateways_for(8).await {
+            let client = http2(&gateway, window).await;
+            let report = || Full::from(report(0, "")).boxed();
+            let mut answers = Vec::new();
+            for _ in 0..8 {
+                answers.push(beacon(&client, report()).await);
+            }
+            assert!(answers.iter().all(|answer| answer.status() == 202), "window of {window}");
+            assert_eq!(beacon(&client, report()).await.status(), 503, "window of {window}");
+            drop((client, answers));
+            gateway.stop().await.unwrap();
         }
-        assert!(answers.iter().all(|answer| answer.status() == 202));
-        assert_eq!(beacon(&client, report()).await.status(), 503);
+    }
+}
+
+/// However many connections there are, each has a place for a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_take_no_places_from_each_others_requests() {
+    for gateway in gateways_for(4).await {
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(http2(&gateway, 1 << 20).await);
+        }
+        for client in clients.iter().cycle().take(8) {
+            let answer = beacon(client, Full::from(report(0, "")).boxed()).await;
+            assert_eq!(answer.status(), 202);
+            answer.into_body().collect().await.unwrap();
+        }
         gateway.stop().await.unwrap();
     }
 }

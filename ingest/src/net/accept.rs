@@ -122,7 +122,7 @@ impl Acceptor {
     {
         let address = address.ip().to_canonical();
         // An unwelcome connection must cost as little as can be: no task, no read.
-        let claim = if self.trust.exempts(address) {
+        let claim = if self.trust.forwards(address) || self.trust.announces(address) {
             None
         } else if let Some(claim) = self.slots.claim(address) {
             Some(claim)

@@ -74,8 +74,8 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (address, _claim) = announced(&mut stream, address, acceptor).await?;
-    let service = make_service(Peer::new(address, &acceptor.trust, &acceptor.slots));
+    let Announced { address, is_limited, _claim } = announced(&mut stream, address, acceptor).await?;
+    let service = make_service(Peer::new(address, is_limited, &acceptor.trust, &acceptor.slots));
     match transport {
         Transport::Plain => {
             let http2 = begins_with_preface(&mut stream).await?;
@@ -93,20 +93,30 @@ where
     Some(())
 }
 
+/// Who is at the other end.
+struct Announced {
+    address: IpAddr,
+    is_limited: bool,
+    /// Of one that a load balancer announces; any other has its claim since it was accepted.
+    _claim: Option<Claim>,
+}
+
 /// The address of the client, after the header of a load balancer that announces it. Such a client has its own limit.
 async fn announced<T: AsyncRead + Unpin>(
     stream: &mut PeekStream<T>,
     address: IpAddr,
     acceptor: &Acceptor,
-) -> Option<(IpAddr, Option<Claim>)> {
+) -> Option<Announced> {
     if !acceptor.trust.announces(address) {
-        return Some((address, None));
+        return Some(Announced { address, is_limited: !acceptor.trust.forwards(address), _claim: None });
     }
     match proxy::read_header(stream).await {
-        Ok(Source::Balancer) => Some((address, None)),
-        Ok(Source::Client(client)) if acceptor.trust.forwards(client) => Some((client, None)),
-        Ok(Source::Client(client)) => match acceptor.slots.claim(client) {
-            Some(claim) => Some((client, Some(claim))),
+        Ok(Source::Balancer) => Some(Announced { address, is_limited: false, _claim: None }),
+        Ok(Source::Client(address)) if acceptor.trust.forwards(address) => {
+            Some(Announced { address, is_limited: false, _claim: None })
+        }
+        Ok(Source::Client(address)) => match acceptor.slots.claim(address) {
+            Some(claim) => Some(Announced { address, is_limited: true, _claim: Some(claim) }),
             None => {
                 acceptor.meters.too_many_of_one_address();
                 None

@@ -1,5 +1,6 @@
 //! The metrics of connections and certificates, each declared once. No label says who is at the other end.
 
+use super::slots::Crowded;
 use super::watch::TimedOut;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
@@ -14,7 +15,11 @@ const CERTIFICATE_CHANGES: &str = "watchbeat_ingest_certificate_changes_total";
 pub(crate) fn describe() {
     describe_gauge!(OPEN, "Open connections.");
     describe_counter!(OPENED, "Connections that came as far as HTTP, by protocol.");
-    describe_counter!(REFUSED, "Connections closed before HTTP, by reason: address_limit, proxy_header, handshake.");
+    describe_counter!(
+        REFUSED,
+        "Connections closed before HTTP, by reason: address_limit, proxy_header, handshake. And requests over HTTP/2 that would have \
+         counted as connections: address_limit, limit."
+    );
     describe_counter!(LATE, "Connections closed because the client took too long, by phase: opening, head, finishing.");
     describe_gauge!(
         CERTIFICATE_LEFT,
@@ -89,6 +94,14 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
+}
+
+pub(super) fn request_without_place(crowded: Crowded) {
+    let reason = match crowded {
+        Crowded::Address => "address_limit",
+        Crowded::All => "limit",
+    };
+    counter!(REFUSED, "reason" => reason).increment(1);
 }
 
 pub(super) fn certificate_left(seconds: i64) {

@@ -1,12 +1,14 @@
 //! Who is at the other end: the address that limits are counted for. It is used for nothing else, and neither logged
 //! nor stored.
 
-use super::forwarded;
 use super::slots::{RequestPlace, Slots};
+use super::{forwarded, meters};
 use crate::untaken::Untaken;
-use hyper::{HeaderMap, Version};
+use hyper::{HeaderMap, Method, Request, Version};
 use ipnet::IpNet;
+use std::cell::Cell;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Whose word about a client's address is believed. By default nobody's.
@@ -23,11 +25,6 @@ impl Trust {
         self.announcers.iter().any(|network| network.contains(&address))
     }
 
-    /// Whether an address stands for many clients, so that its connections are not limited.
-    pub(super) fn exempts(&self, address: IpAddr) -> bool {
-        self.announces(address) || self.forwards(address)
-    }
-
     pub(super) fn forwards(&self, address: IpAddr) -> bool {
         self.forwarders.iter().any(|network| network.contains(&address))
     }
@@ -42,33 +39,56 @@ pub(crate) struct Peer {
     trust: Option<Arc<Trust>>,
     pub(crate) untaken: Untaken,
     slots: Arc<Slots>,
-    /// Whether its address has as many places as it likes.
-    is_exempt: bool,
+    /// Whether a request has the place of the connection.
+    is_busy: Rc<Cell<bool>>,
+    /// Whether the places of its address are limited.
+    is_limited: bool,
+}
+
+/// The place of a request of an HTTP/2 connection, until it is dropped: that of the connection, or a further one.
+pub(crate) struct Place {
+    of_connection: Option<Rc<Cell<bool>>>,
+    _further: Option<RequestPlace>,
 }
 
 /// There is no place for a further request.
-pub(crate) struct Crowded;
+pub(crate) struct NoPlace;
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(is_busy) = &self.of_connection {
+            is_busy.set(false);
+        }
+    }
+}
 
 impl Peer {
-    pub(super) fn new(address: IpAddr, trust: &Arc<Trust>, slots: &Arc<Slots>) -> Peer {
+    pub(super) fn new(address: IpAddr, is_limited: bool, trust: &Arc<Trust>, slots: &Arc<Slots>) -> Peer {
         Peer {
             address,
             trust: trust.forwards(address).then(|| trust.clone()),
             untaken: Untaken::default(),
             slots: slots.clone(),
-            is_exempt: trust.exempts(address),
+            is_busy: Rc::default(),
+            is_limited,
         }
     }
 
-    /// A place for a request: over HTTP/2 each is counted as a connection, as nginx's `limit_conn` does. Over HTTP/1 there is
-    /// one at a time, which has its connection's.
-    pub(crate) fn place(&self, version: Version) -> Result<Option<RequestPlace>, Crowded> {
-        match version {
-            Version::HTTP_2 => {
-                let address = (!self.is_exempt).then_some(self.address);
-                self.slots.request(address).map(Some).ok_or(Crowded)
+    /// A place for a request. One at a time has that of its connection, which is all that there is over HTTP/1; each further one counts
+    /// as a connection. A preflight takes none: it is answered at once, and a browser does not tell a page why one has failed.
+    pub(crate) fn place<B>(&self, request: &Request<B>) -> Result<Option<Place>, NoPlace> {
+        if request.version() != Version::HTTP_2 || request.method() == Method::OPTIONS {
+            return Ok(None);
+        }
+        if !self.is_busy.replace(true) {
+            return Ok(Some(Place { of_connection: Some(self.is_busy.clone()), _further: None }));
+        }
+        match self.slots.request(self.is_limited.then_some(self.address)) {
+            Ok(place) => Ok(Some(Place { of_connection: None, _further: Some(place) })),
+            Err(crowded) => {
+                meters::request_without_place(crowded);
+                Err(NoPlace)
             }
-            _ => Ok(None),
         }
     }
 

@@ -1,16 +1,19 @@
-//! How many connections there may be, in all and from one address. Shared by all workers; asked once a connection, and once
-//! for each of the requests that share one: they take as much memory.
+//! How many connections there may be, in all and from one address. Shared by all workers; asked once for each connection, and once
+//! for each further request of an HTTP/2 connection that is busy with one: it takes as much memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The places of all connections. Memory grows with open connections only.
 pub(crate) struct Slots {
     places: Arc<Semaphore>,
+    /// Places that requests have and not connections.
+    requests: AtomicUsize,
     crowd: usize,
     per_address: u32,
     hasher: RandomState,
@@ -29,10 +32,20 @@ pub(crate) struct Claim {
     address: IpAddr,
 }
 
-/// The place of a request that shares its connection, until it is dropped.
-pub(crate) struct RequestPlace {
+/// The place of a request, until it is dropped.
+pub(super) struct RequestPlace {
+    slots: Arc<Slots>,
     _among_all: OwnedSemaphorePermit,
     _of_address: Option<Claim>,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crowded {
+    /// The address has as many as it may have.
+    Address,
+    /// All are taken.
+    All,
 }
 
 impl Slots {
@@ -41,6 +54,7 @@ impl Slots {
         let hasher = RandomState::new();
         Arc::new(Slots {
             places: Arc::new(Semaphore::new(total)),
+            requests: AtomicUsize::new(0),
             crowd: total / 8,
             per_address,
             shards: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(hasher.clone()))),
@@ -58,9 +72,9 @@ impl Slots {
         self.places.clone().try_acquire_owned().ok()
     }
 
-    /// Whether less than an eighth of all places is left.
+    /// Whether connections leave less than an eighth of all places.
     pub(super) fn is_crowded(&self) -> bool {
-        self.places.available_permits() < self.crowd
+        self.places.available_permits() + self.requests.load(Ordering::Relaxed) < self.crowd
     }
 
     /// A place for one more connection of an address; `None` when it has enough.
@@ -75,16 +89,15 @@ impl Slots {
         Some(Claim { slots: self.clone(), address })
     }
 
-    /// A place for a request that shares its connection, if there is one now; `None` is an address with as many as it likes.
-    pub(super) fn request(self: &Arc<Slots>, address: Option<IpAddr>) -> Option<RequestPlace> {
-        let _of_address = match address {
-            Some(address) => Some(self.claim(address)?),
-            None => None,
-        };
-        Some(RequestPlace { _among_all: self.free_place()?, _of_address })
+    /// A place for a request, if there is one now; `None` is an address without a limit.
+    pub(super) fn request(self: &Arc<Slots>, address: Option<IpAddr>) -> Result<RequestPlace, Crowded> {
+        let of_address = address.map(|address| self.claim(address).ok_or(Crowded::Address)).transpose()?;
+        let among_all = self.free_place().ok_or(Crowded::All)?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(RequestPlace { slots: self.clone(), _among_all: among_all, _of_address: of_address })
     }
 
-    /// Open connections of an address, and requests beside others on these.
+    /// Places of an address.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn open_from(&self, address: IpAddr) -> u32 {
         self.shard(household(address)).get(&household(address)).copied().unwrap_or(0)
@@ -94,6 +107,12 @@ impl Slots {
     fn shard(&self, address: IpAddr) -> MutexGuard<'_, Shard> {
         let index = self.hasher.hash_one(address) as usize >> 32;
         self.shards[index % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.slots.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -134,6 +153,20 @@ mod tests {
         assert!(claim(&slots, "203.0.113.8").is_some());
         drop(first);
         assert!(claim(&slots, "203.0.113.7").is_some());
+    }
+
+    #[test]
+    fn requests_take_places_and_make_no_crowd() {
+        let slots = Slots::new(16, 20);
+        let address = "203.0.113.7".parse().unwrap();
+        let requests: Vec<_> = (0..16).filter_map(|_| slots.request(Some(address)).ok()).collect();
+        assert!(requests.len() == 16 && !slots.is_crowded());
+        assert_eq!(slots.request(Some(address)).err(), Some(Crowded::All));
+        drop(requests);
+        let connections: Vec<_> = (0..16).filter_map(|_| slots.free_place()).collect();
+        assert!(connections.len() == 16 && slots.is_crowded());
+        assert_eq!(Slots::new(16, 0).request(Some(address)).err(), Some(Crowded::Address));
+        assert_eq!(slots.open_from(address), 0);
     }
 
     #[test]
