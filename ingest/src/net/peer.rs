@@ -101,3 +101,30 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, method: Method) -> Request<()> {
+        let mut request = Request::new(());
+        (*request.version_mut(), *request.method_mut()) = (version, method);
+        request
+    }
+
+    #[test]
+    fn further_requests_of_a_connection_have_places_of_its_address_if_that_is_limited() {
+        let (slots, post) = (Slots::new(8, 2), request(Version::HTTP_2, Method::POST));
+        let peer = |is_limited| Peer::new([203, 0, 113, 7].into(), is_limited, &Arc::default(), &slots);
+        for (is_limited, places) in [(true, 3), (false, 9)] {
+            let peer = peer(is_limited);
+            let mut held: Vec<_> = std::iter::from_fn(|| peer.place(&post).ok()).take(20).collect();
+            assert_eq!(held.len(), places);
+            assert!(matches!(peer.place(&request(Version::HTTP_2, Method::OPTIONS)), Ok(None)));
+            assert!(matches!(peer.place(&request(Version::HTTP_11, Method::POST)), Ok(None)));
+            held.remove(0);
+            assert!(peer.place(&post).is_ok(), "that of the connection is free again");
+        }
+        assert_eq!(slots.open_from([203, 0, 113, 7].into()), 0);
+    }
+}
