@@ -192,7 +192,7 @@ fn read(file: &Path, format: Option<Format>) -> Result<Vec<Map<String, Value>>> 
     let ending = file.extension().and_then(|ending| ending.to_str());
     let by_ending = || ending.and_then(|ending| Format::from_str(ending, false).ok());
     let Some(format) = format.or_else(by_ending) else {
-        bail!("say what it is by --format: no name tells by its ending .csv or .json");
+        bail!("its name does not end in .csv or .json: say what it is by --format");
     };
     let mut source: Box<dyn Read> =
         if file.as_os_str() == STANDARD_INPUT { Box::new(std::io::stdin()) } else { Box::new(File::open(file)?) };

@@ -28,12 +28,12 @@ pub(crate) fn counts(verdict: &Verdict) -> Bytes {
 }
 
 pub(crate) fn answered(counts: Bytes) -> Response<AnswerBody> {
-    json_response(StatusCode::ACCEPTED, AnswerBody::short(counts))
+    json_response(StatusCode::ACCEPTED, AnswerBody::new(counts))
 }
 
 pub(crate) fn answered_foreign(format: Format) -> Response<AnswerBody> {
     let Answer { status, content_type, body } = format.answer();
-    let mut response = Response::new(AnswerBody::short(Bytes::from_static(body.as_bytes())));
+    let mut response = Response::new(AnswerBody::new(Bytes::from_static(body.as_bytes())));
     *response.status_mut() = status;
     if let Some(content_type) = content_type {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -44,7 +44,7 @@ pub(crate) fn answered_foreign(format: Format) -> Response<AnswerBody> {
 pub(crate) fn refused(problem: &Problem) -> Response<AnswerBody> {
     let Problem { fault, detail, retry_after_s } = problem;
     let answer = serde_json::json!({"error": {"code": fault.as_str(), "detail": detail}});
-    let mut response = json_response(fault.status(), AnswerBody::short(json(&answer)));
+    let mut response = json_response(fault.status(), AnswerBody::new(json(&answer)));
     let headers = response.headers_mut();
     if let Some(retry_after_s) = retry_after_s {
         headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_s));

@@ -38,7 +38,6 @@ pub(crate) struct Piece {
 }
 
 /// What an answer holds until it is taken.
-#[derive(Default)]
 struct Held {
     _room: Option<AnswerRoom>,
     /// Of its request.
@@ -64,12 +63,13 @@ impl Drop for AnswerRoom {
 }
 
 impl AnswerBody {
-    /// One without room of its own: it is short, and the place of its request covers it.
-    pub(crate) fn short(bytes: Bytes) -> AnswerBody {
+    /// One that holds nothing yet.
+    pub(crate) fn new(bytes: Bytes) -> AnswerBody {
         AnswerBody { left: bytes, held: None }
     }
 
-    /// Holds the room of a long answer, and the place of its request, for as long as a part of it is there.
+    /// Holds the room of a long answer and the place of its request for as long as a part of it is there. A short one needs no room
+    /// beside the place.
     pub(crate) fn hold(&mut self, room: Option<AnswerRoom>, place: Option<Place>) {
         if room.is_some() || place.is_some() {
             self.held = Some(Rc::new(Held { _room: room, _place: place }));
