@@ -1,5 +1,6 @@
 //! The flags that several roles share, and what they make: a log, a database URL, an admin port.
 
+use crate::kafka_certificates;
 use crate::kafka_setting::{Settings, SettingsParser};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -33,8 +34,16 @@ pub(crate) struct LogFlags {
 impl LogFlags {
     /// The log they name.
     pub(crate) fn log(&self) -> Result<Log> {
-        let client = self.kafka_settings.iter().flat_map(|Settings(settings)| settings.clone()).collect();
-        Ok(Log::kafka(&KafkaSettings { brokers: self.brokers.clone(), client })?)
+        Ok(Log::kafka(&KafkaSettings { brokers: self.brokers.clone(), client: self.client() })?)
+    }
+
+    /// Sets the metrics that tell of the flags.
+    pub(crate) fn tell(&self) {
+        kafka_certificates::tell_expiry(&self.client());
+    }
+
+    fn client(&self) -> Vec<(String, String)> {
+        self.kafka_settings.iter().flat_map(|Settings(settings)| settings.clone()).collect()
     }
 
     /// The topics they name, of the pipeline of this name.

@@ -5,6 +5,7 @@ mod capacity;
 mod catalogue;
 mod dev;
 mod flags;
+mod kafka_certificates;
 mod kafka_setting;
 mod load;
 mod migrate;

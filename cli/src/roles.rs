@@ -178,6 +178,7 @@ pub(crate) async fn ingest(flags: IngestFlags) -> anyhow::Result<ExitCode> {
     let listeners = flags.gateway.bind()?;
     let settings = ingest::Settings { partitions: flags.partitions, ..flags.gateway.settings(&topics) };
     run_role(flags.admin, |tasks, readiness, stop| {
+        flags.log.tell();
         tasks.spawn("ingest", ingest::serve(listeners, log, settings, readiness, stop));
     })
     .await
@@ -192,6 +193,7 @@ pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
     let store = processor::snapshot_store(&flags.snapshots, variables)?;
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
+        flags.log.tell();
         tasks.spawn_thread("processor", move || processor::run(&log, store, settings, runtime, &readiness, &stop));
     })
     .await
@@ -203,6 +205,7 @@ pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
     let settings = sink_settings(&topics, &flags.pipeline, &flags.flush);
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
+        flags.log.tell();
         tasks.spawn_thread("sink", move || sink::run(log, pool, settings, runtime, readiness, stop));
     })
     .await

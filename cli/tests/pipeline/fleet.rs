@@ -61,6 +61,10 @@ impl Fleet {
         sql::database::connect(self.database.url()).await.unwrap()
     }
 
+    pub(crate) fn database_url(&self) -> String {
+        self.database.url().to_owned()
+    }
+
     /// The log, for reading it back.
     pub(crate) fn log(&self) -> Log {
         Log::kafka(&KafkaSettings { brokers: self.brokers.clone(), client: Vec::new() }).unwrap()
@@ -100,16 +104,17 @@ impl Fleet {
 
     /// The same with more flags.
     pub(crate) fn sink_with(&mut self, flags: &[&str]) -> Process {
-        let url = self.database.url().to_owned();
+        let url = self.database_url();
         let arguments = ["--database-url", &url, "--flush-ms", "200", "--pipeline", self.pipeline];
         self.role("sink", &[&arguments[..], flags].concat())
     }
 
-    fn snapshots(&self) -> PathBuf {
+    pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.path().join("snapshots")
     }
 
-    fn role(&mut self, role: &str, arguments: &[&str]) -> Process {
+    /// A role with these flags beside those for the log and its admin port.
+    pub(crate) fn role(&mut self, role: &str, arguments: &[&str]) -> Process {
         self.started += 1;
         let admin = format!("127.0.0.1:{}", free_port());
         let mut all = vec![role, "--admin-listen", &admin];

@@ -4,6 +4,7 @@
 //! The judge is the model, run over the log itself: whatever the processes went through, the tables must equal it.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod certificates;
 mod crashes;
 mod database;
 mod dev;

@@ -47,9 +47,14 @@ impl Process {
 
     /// What it says of its readiness.
     pub(crate) fn readiness(&self) -> String {
+        self.asked("/readyz")
+    }
+
+    /// What it answers on its admin port, head and body.
+    pub(crate) fn asked(&self, path: &str) -> String {
         let mut answer = String::new();
         let mut connection = TcpStream::connect(&self.admin).unwrap();
-        connection.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").unwrap();
+        write!(connection, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
         connection.read_to_string(&mut answer).unwrap();
         answer
     }

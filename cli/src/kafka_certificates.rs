@@ -1,0 +1,78 @@
+//! Until when the certificates that the Kafka client is told are valid. It reads them when it starts, and a role that runs on with an
+//! old one loses Kafka with the first connection after its end: so what was there at the start is what counts.
+
+use metrics::{Unit, describe_gauge, gauge};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::path::Path;
+
+const EXPIRY: &str = "watchbeat_kafka_certificate_expiry_timestamp_seconds";
+
+/// Sets the metric, when a setting of the client names a file of certificates.
+pub(crate) fn tell_expiry(settings: &[(String, String)]) {
+    describe_gauge!(
+        EXPIRY,
+        Unit::Seconds,
+        "When the first of the certificates for Kafka expires, the role's own or the authority's, as they were at the start; since the epoch."
+    );
+    if let Some(expires_at_s) = expiry(settings) {
+        gauge!(EXPIRY).set(expires_at_s as f64);
+    }
+}
+
+/// The end of the client's own certificate, or of its last authority when that is sooner; seconds since the epoch. A file that
+/// cannot be read is the client's to complain of.
+fn expiry(settings: &[(String, String)]) -> Option<i64> {
+    let named = |name: &str| settings.iter().rfind(|(key, _)| key == name).map(|(_, path)| ends(Path::new(path)));
+    // Its own comes before those that vouch for it; of the authorities one that is still valid is enough.
+    let own = named("ssl.certificate.location").and_then(|ends| ends.first().copied());
+    let last_authority = named("ssl.ca.location").and_then(|ends| ends.into_iter().max());
+    own.into_iter().chain(last_authority).min()
+}
+
+/// When the certificates of a PEM file expire, in its order; seconds since the epoch. None of a file that cannot be read.
+fn ends(path: &Path) -> Vec<i64> {
+    let Ok(certificates) = CertificateDer::pem_file_iter(path) else { return Vec::new() };
+    let end = |certificate: CertificateDer<'_>| {
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+        Some(parsed.validity().not_after.timestamp())
+    };
+    certificates.filter_map(|certificate| end(certificate.ok()?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use std::fs;
+    use tempfile::TempDir;
+
+    /// Seconds since the epoch at the beginning of 2030, and of a year of 365 days.
+    const IN_2030: i64 = 1_893_456_000;
+    const YEAR: i64 = 365 * 86_400;
+
+    /// A certificate that ends with the beginning of this year.
+    fn until(year: i32) -> String {
+        let mut parameters = CertificateParams::new(["kafka".to_owned()]).unwrap();
+        parameters.not_after = date_time_ymd(year, 1, 1);
+        parameters.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    #[test]
+    fn what_ends_first_is_told_the_roles_own_certificate_or_the_last_authority() {
+        let dir = TempDir::new().unwrap();
+        let setting = |name: &str, years: &[i32]| {
+            let path = dir.path().join(format!("{name}-{years:?}"));
+            fs::write(&path, years.iter().map(|year| until(*year)).collect::<String>()).unwrap();
+            (name.to_owned(), path.display().to_string())
+        };
+        let own = |years: &[i32]| setting("ssl.certificate.location", years);
+        let authorities = |years: &[i32]| setting("ssl.ca.location", years);
+        assert_eq!(expiry(&[authorities(&[2029, 2031, 2030]), own(&[2030, 2029])]), Some(IN_2030));
+        assert_eq!(expiry(&[authorities(&[2029, 2030]), own(&[2031])]), Some(IN_2030));
+        assert_eq!(expiry(&[own(&[2030]), own(&[2031])]), Some(IN_2030 + YEAR), "the client too takes the last");
+        assert_eq!(expiry(&[authorities(&[])]), None);
+        assert_eq!(expiry(&[("ssl.ca.location".to_owned(), "/nowhere".to_owned())]), None);
+        assert_eq!(expiry(&[("security.protocol".to_owned(), "ssl".to_owned())]), None);
+    }
+}
