@@ -1,6 +1,7 @@
 //! One site under attack on others: latencies of a quiet site alone, and while thousands of connections dawdle and a noisy
 //! site sends ten times what it may. Gateway on core 1; quiet load, attackers and Kafka on core 0. The attackers are a
-//! process of lower priority than Kafka, the quiet load a thread of higher: what it sees is the gateway, not the core.
+//! process of lower priority than Kafka and the quiet load is a thread of higher priority, so that it measures the gateway,
+//! not the core.
 
 use crate::attack::raise_open_files;
 use crate::figures::{Figures, median, print_line, round_2};
@@ -18,7 +19,7 @@ const PARTITIONS: u32 = 4;
 const QUIET_RATE: u64 = 1_000;
 /// What the noisy site may send; it sends ten times that.
 const NOISY_ALLOWANCE: u64 = 1_000;
-/// How many times its p99 without the attack a quiet site may see under it.
+/// By how much, at most, an attack may multiply the p99 of a quiet site.
 const MOST_RATIO: f64 = 2.0;
 /// Connections that dawdle, and those of one address that opens far more than it may.
 const SLOW: u64 = 10_000;

@@ -100,7 +100,7 @@ impl Mob {
         Mob { target, slow: modest.chain(greedy).collect(), opened: 0, closed: 0 }
     }
 
-    /// A byte for each every few seconds; who was closed comes again. The first round opens all.
+    /// Sends a byte on each connection every few seconds, and reopens the closed ones. The first round opens all.
     fn drip(&mut self, stop: &AtomicBool) -> Result<()> {
         let step = self.slow.len().div_ceil(STEPS).max(1);
         for round in 0.. {

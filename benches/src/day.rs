@@ -78,8 +78,8 @@ struct Replayed {
     database_bytes: i64,
 }
 
-/// Starts processors and a sink, and waits until the tables hold so many records. Both end with it: what points still wait
-/// for comes with the next tick, so they are let go on until the end of the log is quiet.
+/// Starts processors and a sink, and waits until the tables hold so many records. The processes end when this returns; what
+/// points still wait for comes with the next tick, so the processes run on until no point waits any more.
 async fn replay(records: i64, processors: u64, dir: &Path) -> Result<Replayed> {
     let client = sql::database::connect(&role::database_url()?).await?;
     let (wal_before, _) = written(&client).await?;

@@ -2,7 +2,7 @@
 //! one epoll, a read and a write per request; it finds the end of a request and answers, and that is all. Split and
 //! pipelined requests are understood. A client that does not take its answers is dropped: this is no server to run.
 //!
-//! With a hold it keeps all answers back for that long, as a server must that waits for a log: what that alone costs.
+//! With a hold it keeps all answers back for that long, as a server that waits for a log must: this is what waiting alone costs.
 
 use crate::framing::message_bytes;
 use anyhow::Result;
@@ -88,7 +88,7 @@ impl Floor {
                 self.connections[connection] = None;
                 return;
             }
-            // With edges instead of levels the kernel need not look at each socket again; after a short read it is empty.
+            // Edge-triggered, so the kernel need not look at each socket again; after a short read the socket is empty.
             if length < READ_BYTES && !is_ending {
                 return;
             }

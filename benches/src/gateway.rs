@@ -14,7 +14,8 @@ const PARTITIONS: u32 = 4;
 const OPEN_FACTOR: usize = 4;
 /// What the floor answers: 204, or with 202 as many bytes as the gateway.
 const FLOOR_STATUS: u64 = 204;
-/// A floor that waits as long before it answers as the gateway does at most for company, before the log has anything.
+/// How long the holding floor waits before it answers: the longest that the gateway waits for company before the log has
+/// anything.
 const HOLD: Duration = Duration::from_millis(4);
 const WARM_UP: Duration = Duration::from_secs(1);
 

@@ -25,7 +25,8 @@ pub(crate) fn run() -> Result<()> {
     let sessions = setting("SESSIONS", 500_000)?.max(1);
     ensure!(!sessions.is_multiple_of(STRIDE), "SESSIONS may be any number but a multiple of {STRIDE}");
     let mut facts = Facts::default();
-    // What facts and records take is not the sessions'; and this kernel lives to the end, lest the next one has its memory.
+    // The memory of facts and records is not the sessions'; and this kernel lives to the end, so that the next one cannot reuse
+    // its memory.
     let mut other = Kernel::new(Parameters::default());
     beat(EPOCH_RECORDS as u64, 0, |records| fold(&mut other, records, &mut facts));
     let before = stat::memory(std::process::id(), "VmRSS:")?;

@@ -49,7 +49,7 @@ pub(crate) fn run(plan: &Plan<'_>, server_cpu: &(dyn Fn() -> Result<Duration> + 
     run_as(NICENESS, plan, server_cpu, &AtomicBool::new(false))
 }
 
-/// Runs a load that is not to be measured until `stop`, and leaves the core to those that are.
+/// Runs a load that is not measured, until `stop`, and gives way on the core to loads that are.
 pub(crate) fn run_politely(plan: &Plan<'_>, stop: &AtomicBool) -> Result<Figures> {
     run_as(0, plan, &|| Ok(Duration::ZERO), stop)
 }

@@ -11,8 +11,8 @@ use tokio_postgres::Client;
 
 /// The core of the process under test; everything else shares the others.
 const CORE: &str = "1";
-/// As `watchbeat migrate` makes them when it is not told. The more there are, the longer is an epoch of so many records, the
-/// more it merges, and the less memory its records touch.
+/// As many as `watchbeat migrate` makes by default. The more there are, the longer an epoch of a given number of records lasts,
+/// the more it merges, and the less memory its records touch.
 pub(crate) const PARTITIONS: u64 = 64;
 /// What is left for Kafka, the database and the load.
 const OTHER_CORE: &str = "0";

@@ -1,5 +1,6 @@
-//! The sink from published partials to committed rows, on one core; the database and Kafka have the other. Then the floor: the
-//! same epochs, merged beforehand into batches as large, by nothing but the upserts, on the core that the sink had.
+//! The sink from published partials to committed rows, on one core; the database and Kafka have the other. Then the
+//! floor: nothing but the upserts of the same epochs, merged beforehand into batches of the same size, on the core that the
+//! sink had.
 
 use crate::figures::{print_line, round_2};
 use crate::process::process;
@@ -116,7 +117,7 @@ fn batches(heartbeats: u64) -> Result<Vec<OrderedRows>> {
     Ok(batches.into_iter().map(Merged::ordered).collect())
 }
 
-/// Nothing but the upserts, a transaction a batch: their rows, and the time without making the parameters.
+/// Runs nothing but the upserts, one transaction per batch; returns their rows, and the time without that for the parameters.
 async fn floor(client: &mut Client, batches: &[OrderedRows]) -> Result<(u64, f64)> {
     let (mut rows, mut took) = (0, Duration::ZERO);
     for batch in batches {

@@ -142,7 +142,7 @@ impl Fleet {
         }
     }
 
-    /// Until `until`: looks at the gateway's memory, and starts again what ended, as whoever runs it would.
+    /// Samples the gateway's memory until `until`, and restarts what has ended, as an operator would.
     async fn watch(&mut self, started: Instant, until: Duration, memory: &mut Memory) -> Result<()> {
         loop {
             let left = until.saturating_sub(started.elapsed());

@@ -56,8 +56,8 @@ struct Shape {
     name: &'static str,
     columns: &'static [(&'static str, &'static str)],
     key: &'static [&'static str],
-    /// Columns that are never null, with the value of a row that says nothing of them: the table's own default is only for
-    /// columns that no row has.
+    /// Columns that are never null, with the value for a row that does not mention them: the table's own default applies only
+    /// to columns that no row has.
     defaults: &'static [(&'static str, &'static str)],
     /// What is joined with the tables must look as it does there, or nothing is ever paid by the row.
     rules: &'static [Rule],
@@ -208,8 +208,8 @@ fn read(file: &Path, format: Option<Format>) -> Result<Vec<Map<String, Value>>> 
     }
 }
 
-/// A row of CSV, its fields as they are written: what they are is known to the database, where a guess would make 129370
-/// of the id 0129370.
+/// A row of CSV, its fields as they are written: the database knows their types, whereas a guess would turn the id 0129370
+/// into 129370.
 fn texts(row: BTreeMap<String, String>) -> Map<String, Value> {
     row.into_iter().map(|(name, text)| (name, Value::String(text))).collect()
 }

@@ -22,7 +22,7 @@ use topic::Log;
 
 /// Partitions of the embedded log: enough to see several, few enough for one machine.
 const PARTITIONS: u32 = 4;
-/// As long as a role of its own has by default: a body on its way is waited for.
+/// As long as a role on its own has by default: a request body still on its way is waited for.
 const DRAIN: Duration = Duration::from_secs(25);
 const DEMO_VIEWERS: u32 = 50;
 const DEMO_SEED: u64 = 1;

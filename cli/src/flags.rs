@@ -102,7 +102,7 @@ impl Topics {
         for (name, retention_ms, max_message_bytes) in topics {
             let spec = TopicSpec { name: name.clone(), partitions, replication, retention_ms, max_message_bytes };
             match log.create_topic(&spec).await {
-                // Nothing that belongs together meets there, so any number serves: there was one once.
+                // No records that belong together meet there, so any number of partitions will do; it used to be one.
                 Err(LogError::PartitionCount { .. }) if *name == self.dead_letters => {}
                 made => made?,
             }

@@ -1,5 +1,5 @@
-//! Until when the certificates that the Kafka client is told are valid. It reads them when it starts, and a role that runs on with an
-//! old one loses Kafka with the first connection after its end: so what was there at the start is what counts.
+//! Until when the certificates that the Kafka client was given are valid. The client reads them when it starts, and a role that
+//! runs on with an old certificate loses Kafka at the first connection after it expires: so what was there at the start counts.
 
 use metrics::{Unit, describe_gauge, gauge};
 use rustls_pki_types::CertificateDer;
@@ -20,8 +20,8 @@ pub(crate) fn tell_expiry(settings: &[(String, String)]) {
     }
 }
 
-/// The end of the client's own certificate, or of its last authority when that is sooner; seconds since the epoch. A file that
-/// cannot be read is the client's to complain of.
+/// When the client's own certificate expires, or the last of its authorities if that is sooner; seconds since the epoch.
+/// Complaining about a file that cannot be read is left to the client.
 fn expiry(settings: &[(String, String)]) -> Option<i64> {
     let named = |name: &str| settings.iter().rfind(|(key, _)| key == name).map(|(_, path)| ends(Path::new(path)));
     // Its own comes before those that vouch for it; of the authorities one that is still valid is enough.

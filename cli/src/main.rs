@@ -23,8 +23,8 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long the end of a role waits for what runs on threads of its own and nobody waits for any more: a question to brokers that are away
-/// would take many times that.
+/// How long a role that ends waits for work that runs on threads of its own and that nobody waits for any more: a question to
+/// brokers that are away would take many times that.
 const STRAGGLERS: Duration = Duration::from_secs(1);
 
 /// Exact stream processing for the heartbeats of video players.
@@ -99,7 +99,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     if ended.is_ok() {
         runtime.shutdown_timeout(STRAGGLERS);
     } else {
-        // What was given up may still wait for a timer on a thread of its own, and would panic without the runtime: it ends with the process.
+        // Work that was given up may still wait for a timer on a thread of its own, and would panic without the runtime: it is
+        // left to end with the process.
         std::mem::forget(runtime);
     }
     ended

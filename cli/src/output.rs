@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-/// Writes one line. Who closed standard output, as `head` does, has read enough: that is no error. False: so it is, and more lines are
-/// for nobody.
+/// Writes one line. A reader that has closed standard output, as `head` does, has read enough: that is no error. The result is
+/// then false, and more lines are for nobody.
 pub(crate) fn line(text: impl Display) -> Result<bool> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{text}").and_then(|()| output.flush()) {

@@ -44,7 +44,7 @@ pub(crate) async fn run(flags: SqlFlags) -> Result<ExitCode> {
 /// that a whole table needs no memory.
 async fn print(client: &mut Client, query: &str) -> Result<()> {
     let transaction = client.build_transaction().read_only(true).start().await?;
-    // Only one statement can be prepared; what is executed as prepared does not come as text, whatever its type is.
+    // Only one statement can be prepared. The prepared one is not executed, as values would then not come as text for every type.
     transaction.prepare(query).await?;
     let mut answer = pin!(transaction.client().simple_query_raw(query).await?);
     while let Some(message) = answer.try_next().await? {

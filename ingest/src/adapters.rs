@@ -21,8 +21,9 @@ use hyper::StatusCode;
 use playback::rejection::{Code, Rejection};
 use serde_json::error::Category;
 
-/// Events of a body that are translated: one more than it may have says that there are too many. An event of two bytes
-/// becomes a report of hundreds, with the user of the address in each, so a body is not translated whole before it is refused.
+/// Events of a body that are translated: one more than a body may have is enough to see that there are too many. An event of
+/// two bytes becomes a report of hundreds, with the user that the address names in each, so a body with too many events is not
+/// translated whole before it is refused.
 const MAX_TRANSLATED: usize = MAX_REPORTS + 1;
 
 /// A format of players that know nothing of heartbeats.
@@ -84,7 +85,8 @@ impl Format {
         let mut reports = match self {
             Format::Cmcd => cmcd::reports(utf8(body)?, &given),
             Format::Segment => segment::reports(utf8(body)?, &given)?,
-            // Older trackers send a body again for ever when it is refused, and nothing behind it: it goes to the dead letters.
+            // When a body is refused, older trackers send it again for ever, and nothing after it: so it goes to the dead
+            // letters.
             Format::Snowplow => utf8(body).and_then(|text| snowplow::reports(text, &given)).unwrap_or_else(|problem| {
                 vec![refused(Code::MalformedJson, problem.detail.into_owned(), &String::from_utf8_lossy(body))]
             }),
@@ -125,8 +127,8 @@ struct Given {
     device: Option<String>,
     /// Whether the viewers have agreed to be recognised; anything but `true` is no.
     consent: Option<bool>,
-    /// Categories of consent that each event must have been agreed to in. Only Segment's say so: with any, the others' are
-    /// without consent.
+    /// Categories of consent to which the viewer of each event must have agreed. Only Segment's events state them: with any, the
+    /// events of the other formats are without consent.
     consent_categories: Vec<String>,
     /// Positions of Segment's playback events exclude ads, as those of its content events always do.
     playback_excludes_ads: bool,
@@ -156,8 +158,8 @@ impl Given {
     }
 }
 
-/// What a decoder has against a body, and where. Of a value that has the wrong type its own message quotes all, and a detail
-/// goes to places where users must not be named.
+/// What a decoder objects to in a body, and where. The decoder's own message quotes a value of the wrong type in full, and a
+/// detail goes to places where users must not be named.
 fn reason(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Data => format!("wrong type at line {} column {}", error.line(), error.column()),

@@ -1,8 +1,8 @@
 //! Gathers the records of many requests into one batch, hands it to the outlet, and tells the requests what became of
 //! it. One appender per worker: nothing here is shared between threads.
 //!
-//! An append costs the log and this process about as much for a thousand records as for one, so batches leave at least
-//! the linger after one another: see [`Pace`]. What the outlet does with a batch is its own business.
+//! An append costs the log and this process about as much for a thousand records as for one, so batches that
+//! are not full leave at least the linger after one another: see [`Pace`]. What the outlet does with a batch is its own business.
 
 use crate::clock;
 use crate::limits::MAX_BATCH_RECORDS;
@@ -36,8 +36,8 @@ struct Lane {
     gathering: RefCell<Option<Rc<Batch>>>,
 }
 
-/// When batches leave: the first at once, each other the linger after the one before it, or earlier when it is full. So a
-/// request waits for the linger at most, and only beside others.
+/// When batches leave: the first at once, each further one a linger after the one before it, or earlier when it is full. So a
+/// request waits for the linger at most, and only when there are others.
 #[derive(Debug)]
 struct Pace {
     linger: Duration,

@@ -130,8 +130,8 @@ fn single(headers: &HeaderMap, name: HeaderName, otherwise: Fault) -> Result<&st
     }
 }
 
-/// The content of the members of a body, of gzip or frames of zstd, one after the other. Not any number of them: beginning one is work,
-/// and one without content is a few bytes that count for nothing.
+/// The content of the gzip members or zstd frames of a body, one after the other. Their number is limited: beginning one is work,
+/// and one without content takes only a few bytes and adds nothing to the content.
 fn members(
     mut body: &[u8],
     mut read_one: impl FnMut(&mut &[u8], &mut Vec<u8>) -> Result<(), Problem>,

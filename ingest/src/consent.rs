@@ -19,8 +19,8 @@ pub(crate) fn forget(heartbeat: &mut Heartbeat<'_>, site: &str, peppers: Option<
     heartbeat.device = None;
 }
 
-/// Whether the text of a refused report speaks of consent and does not give it. In doubt it does: a field that is there twice
-/// counts by its refusal, and text that cannot be read when it has the word.
+/// Whether the text of a refused report mentions consent without giving it. In doubt the answer is yes: of a field that is there
+/// twice the refusal counts, and text that cannot be read counts as a refusal if it contains the word.
 pub(crate) fn is_refused(report: &str) -> bool {
     let mut reader = serde_json::Deserializer::from_str(report);
     let refused = reader.deserialize_map(RefusedConsent).and_then(|refused| reader.end().map(|()| refused));

@@ -39,7 +39,7 @@ struct DeadLetter<'a> {
 pub(crate) enum KeptReport {
     Json(Box<RawValue>),
     Text(String),
-    /// Nothing: it may hold a user id, or others of its body have filled what is kept of one.
+    /// Nothing: it may hold a user id, or other reports of its body have used up what may be kept of one body.
     Withheld,
 }
 
@@ -65,8 +65,8 @@ impl KeptReport {
         }
     }
 
-    /// The report with a pseudonym in the place of the user id, when it must have one; then nothing of a report in which the
-    /// id cannot be found.
+    /// The report, with a pseudonym in place of the user id if it must have one; in that case nothing is kept of a report in
+    /// which the id cannot be found.
     pub(crate) fn of_refused(text: &str, context: ReportContext<'_>) -> KeptReport {
         let report = KeptReport::of_text(text);
         let Some(redaction) = Redaction::of(text, context.peppers) else { return report };

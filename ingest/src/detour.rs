@@ -1,6 +1,7 @@
-//! Which records take the detour: those of partitions that the log has refused or not acknowledged in time. With a spool it leads over
-//! the local disk, without one they wait for the log among themselves; either way those of other partitions need not wait for them.
-//! Nothing overtakes what takes it on its own partition by much, since a point that comes a minute after those behind it is late.
+//! Which records take the detour: those of partitions that the log has refused or not acknowledged in time. With a spool the
+//! detour leads over the local disk; without one these records wait for the log among themselves. Either way records of other
+//! partitions need not wait for them. On its own partition a record on the detour is not overtaken by much, since a point that
+//! comes a minute after its successors is late.
 
 use crate::records::{PartitionSet, Records};
 use std::mem;

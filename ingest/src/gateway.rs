@@ -125,8 +125,8 @@ impl Gateway {
         let outcome = self.outcome(&head, &mut body, peer, sample).await;
         let origin = access::origin(&head.headers).cloned();
         if let Err(Problem { fault, .. }) = &outcome {
-            // Who waits for `100 Continue` has sent no body yet and learns from the answer not to; from who has gone silent
-            // nothing more comes.
+            // A client that waits for `100 Continue` has sent no body yet and learns from the answer not to send one; from a
+            // client that has gone silent nothing more comes.
             let is_silent = matches!(fault, Fault::BodyTimeout | Fault::IncompleteBody);
             let has_sent = !is_silent && !head.headers.contains_key(EXPECT);
             drop(head); // the rest of the body may take its time
@@ -182,15 +182,16 @@ impl Gateway {
         if let Some(sample) = sample {
             sample.body_bytes.set(raw.len());
         }
-        // What cannot be read was work all the same, and is refused already, whether something is left of the rate or not.
+        // A body that cannot be read was work all the same and counts as one report; it is refused anyway, whatever is left of
+        // the rate.
         let spoiled = |_: &Problem| grant.take(1, clock::now_ms()).unwrap_or_default();
-        // What it is without its compression has no room of its own: a worker has one such body at a time.
+        // The decompressed body takes no room of its own: a worker has only one of them at a time.
         let bytes = form.decompress(raw).inspect_err(spoiled)?;
         let (reports, user_id) = match format {
             None => (form.reports(&bytes), user_id),
             Some(format) => {
                 let reports = format.reports(&bytes, head.uri.query(), user_id.as_deref()).map(Reports::Foreign);
-                // A token for nobody stays one: without a user it would be good for everybody.
+                // A token for an empty user id stays bound to it: without a user it would be good for everybody.
                 (reports, user_id.map(|user_id| adapters::id(&user_id).unwrap_or_default().into()))
             }
         };
@@ -284,8 +285,8 @@ struct Judged {
 }
 
 impl Judged {
-    /// Makes the answer before the reports are written: without room for it nothing is, or it would be written again when it is sent
-    /// again.
+    /// Makes the answer before the reports are written: without room for it no report is written, or all would be written again
+    /// when the body is sent again.
     fn prepare_answer(&mut self, untaken: &Untaken, of_all: &Arc<AtomicUsize>) -> Result<(), Problem> {
         self.answer = answer::counts(&self.verdict);
         if self.answer.len() > ANSWER_PIECE_BYTES {

@@ -62,8 +62,8 @@ impl Grant {
         self.allowed_origins.as_ref().is_none_or(|allowed| allowed.iter().any(|allowed| allowed == origin))
     }
 
-    /// Takes reports off the key's rate. None at all asks whether there is
-    /// anything left: a noisy sender is refused at the cost of a head.
+    /// Takes reports off the key's rate. Taking 0 reports only asks whether anything is left: so a noisy sender is refused at the
+    /// cost of a head.
     pub(crate) fn take(&self, reports: usize, now_ms: i64) -> Result<(), Exhausted> {
         match &self.rate {
             None => Ok(()),

@@ -65,8 +65,8 @@ async fn read(body: &mut Incoming, room: &mut Room<'_>) -> Result<Bytes, Problem
         if first.len().max(all.len()) + data.len() > MAX_BODY_BYTES {
             return Err(Fault::BodyTooLarge.into());
         }
-        // Most bodies come in one piece: that need not be copied, and takes no room, since nobody waits for the rest of it. So those who
-        // let others wait for theirs take no room from them.
+        // Most bodies come in one piece, which need not be copied and takes no room, since nobody waits for the rest of it. So
+        // senders that keep us waiting for the rest of their bodies take no room from these.
         if first.is_empty() && body.is_end_stream() {
             return Ok(data);
         }

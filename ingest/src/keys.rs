@@ -20,7 +20,7 @@ const OPEN_SITE: &str = "default";
 pub(crate) enum Keys {
     /// No keys file: everybody sends for one site.
     Open(Arc<Grant>),
-    /// Only who is named in this file, as it was when it was last right.
+    /// Only the senders that this file names, as it was when it was last valid.
     Closed { path: PathBuf, text: Mutex<Vec<u8>>, named: ArcSwap<Named> },
 }
 

@@ -11,12 +11,12 @@ pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 pub(crate) const MAX_BODIES_IN_FLIGHT_BYTES: u64 = 128 << 20;
 /// Records handed to the log and not settled yet; half of what the producer's queue holds.
 pub(crate) const MAX_QUEUED_RECORDS: usize = 500_000;
-/// Bytes of the same, which are in memory twice: here and in the producer's queue. That holds eight times as many, so it never
-/// makes a worker wait.
+/// Bytes of those records, which are in memory twice: here and in the producer's queue. The latter holds eight times as many, so
+/// it never makes a worker wait.
 pub(crate) const MAX_QUEUED_BYTES: usize = 128 << 20;
 /// Records that go to the log in one call: 5 ms of 200,000 reports a second.
 pub(crate) const MAX_BATCH_RECORDS: usize = 1_000;
-/// The part of the memory for bodies that one site may take: one of four, so that three noisy ones leave room for the rest.
+/// One site may take one part in this many of the memory for bodies: a quarter, so that three noisy ones leave room for the rest.
 pub(crate) const SITE_SHARE: u64 = 4;
 /// Seconds of its rate that a user's bucket holds: a player that was offline for a while sends much at once.
 pub(crate) const USER_BURST_S: NonZeroU32 = NonZeroU32::new(60).expect("60 is not 0");
@@ -32,11 +32,12 @@ pub(crate) const RESERVED_FILES: usize = 512;
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Fields of the head of a request. In HTTP/1.1 the library counts them.
 pub(crate) const MAX_HEAD_FIELDS: usize = 100;
-/// Bytes of the refused reports of one body that are kept: a hundred usual ones, and not the megabyte that a few bytes can become.
+/// Bytes that are kept of the refused reports of one body: room for a hundred usual ones, but not for the megabyte that a few
+/// bytes can become.
 pub(crate) const MAX_DEAD_BODY_BYTES: usize = 64 << 10;
-/// Bytes of the answers of a connection that its client has not taken: all of usual ones, and twenty of the longest.
+/// Bytes of one connection's answers that its client has not taken: room for all of usual length, or for twenty of the longest.
 pub(crate) const MAX_UNTAKEN_BYTES: usize = 1 << 20;
-/// The same of all connections.
+/// The same for all connections together.
 pub(crate) const MAX_ALL_UNTAKEN_BYTES: usize = 64 << 20;
 /// Bytes of an answer that are handed to a connection at a time.
 pub(crate) const ANSWER_PIECE_BYTES: usize = 4 << 10;
@@ -59,7 +60,7 @@ pub(crate) const MAX_VERIFIED_TOKENS: usize = 1 << 18;
 pub(crate) const TOKEN_SHARDS: usize = 64;
 /// How far the clock of who issues play tokens may be off.
 pub(crate) const TOKEN_LEEWAY_MS: i64 = 30_000;
-/// Sampled requests that are logged in a second at most: what clients ask for, and what the operator asks for, each.
+/// Sampled requests that are logged per second at most: this many that clients ask for, and as many that the operator asks for.
 pub(crate) const SAMPLED_LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("100 is not 0");
 
 /// Time for the head of a request, from its first byte.
@@ -73,27 +74,30 @@ pub(crate) const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for the log to acknowledge before a batch goes to the spool instead: well above a leader election that goes well,
 /// well below what a player waits.
 pub(crate) const DETOUR_AFTER: Duration = Duration::from_secs(3);
-/// Time for the log to be found at a start with a spool; then it is looked for while the spool takes the reports.
+/// Time to find the log when the gateway starts with a spool; after that the search goes on while the spool takes the reports.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(3);
-/// How long after a batch was safe the gateway is ready, whatever is wrong with some partitions: batches come more often.
+/// How long the gateway is ready after a batch was safe, whatever is wrong with some partitions: batches come more often than
+/// that.
 pub(crate) const SAFE_LASTS: Duration = DETOUR_AFTER;
-/// By how much what goes straight to the log may overtake the last of the spool: as long as a record may wait for the log anyway.
+/// By how much records that go straight to the log may overtake the last ones of the spool: by as long as a record may wait for
+/// the log anyway.
 pub(crate) const OVERTAKEN_AT_MOST: Duration = DETOUR_AFTER;
 /// Time for the spool's disk to answer; then records go straight to the log again, as they do when it fails.
 pub(crate) const SPOOL_PATIENCE: Duration = Duration::from_secs(5);
-/// Records and bytes of the spool that are brought to the log in one go.
+/// Records of the spool that are brought to the log in one go.
 pub(crate) const REPLAY_RECORDS: usize = 20_000;
-/// Bytes of the same.
+/// The same in bytes.
 pub(crate) const REPLAY_BYTES: usize = 8 << 20;
 /// Batches of the spool that may be on their way to partitions that are behind.
 pub(crate) const REPLAY_FLIGHTS: usize = 8;
 /// How often it is looked whether they have arrived.
 pub(crate) const REPLAY_POLL: Duration = Duration::from_millis(20);
-/// Pause after the log refused records of the spool, which doubles as long as it does, or the spool could not be read.
+/// Pause after the log refused records of the spool, or after the spool could not be read; it doubles with each failure in a row.
 pub(crate) const REPLAY_PAUSE: Duration = Duration::from_millis(500);
-/// The longest it becomes: what times out or is refused for good makes an idempotent producer begin anew, which it cannot do for ever.
+/// The longest that this pause becomes. Records that time out or are refused for good make an idempotent producer begin anew,
+/// which it cannot do for ever.
 pub(crate) const REPLAY_LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long after a failed append the gateway is not ready: who is sent nothing meanwhile has to be tried again.
+/// How long after a failed append the gateway is not ready: a gateway that is sent nothing meanwhile has to be tried again.
 pub(crate) const TROUBLE_LASTS: Duration = Duration::from_secs(15);
 /// How long the producer waits after the first record of a batch, for the rest of it to be handed over.
 pub(crate) const PRODUCER_LINGER: Duration = Duration::from_millis(1);
@@ -124,8 +128,8 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const MAX_PROXY_HEADER_BYTES: usize = 4 << 10;
 /// Entries of `X-Forwarded-For` that are looked at, from the end.
 pub(crate) const MAX_FORWARDED_HOPS: usize = 16;
-/// Requests at a time on an HTTP/2 connection, the fewest that RFC 9113 recommends; what is beyond waits at the client. Each is
-/// remembered until the client takes the answer, also one that was refused.
+/// Requests at a time on an HTTP/2 connection, the smallest limit that RFC 9113 recommends; further ones wait at the client. Each
+/// is remembered until the client takes the answer, even if it was refused.
 pub(crate) const H2_MAX_STREAMS: u32 = 100;
 /// Bytes of one HTTP/2 body on their way: a usual body in one piece.
 pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 64 << 10;
@@ -137,7 +141,7 @@ pub(crate) const H2_MAX_SEND_BUFFER_BYTES: usize = 64 << 10;
 pub(crate) const H2_MAX_PENDING_RESETS: usize = 20;
 /// Streams that we reset for the client's mistakes; more is an attack as well.
 pub(crate) const H2_MAX_LOCAL_RESETS: usize = 256;
-/// How often a quiet HTTP/2 connection is asked whether the client is there, and how long that may take.
+/// How often a quiet HTTP/2 connection is asked whether the client is there.
 pub(crate) const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Time for the answer to such a ping.
 pub(crate) const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);

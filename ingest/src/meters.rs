@@ -31,7 +31,7 @@ pub(crate) fn describe() {
     describe_histogram!(
         APPEND_SECONDS,
         Unit::Seconds,
-        "Time from handing a batch of records to the log until it acknowledged or failed, by outcome."
+        "Time from handing over a batch of records until it was safe, on the log or in the spool, or failed, by outcome."
     );
     describe_histogram!(BATCH_RECORDS, "Records in a batch.");
     describe_gauge!(SPOOL_RECORDS, "Records that wait on local disk for the log.");

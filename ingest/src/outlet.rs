@@ -105,8 +105,8 @@ impl Outlet {
         self.keep(spool, records).await
     }
 
-    /// To the spool. Records do not wait for one that fails: they go straight to the log, which may be back, and if it is not they come here
-    /// again.
+    /// To the spool. If the spool fails, further records do not wait for it: they go straight to the log, which may be back, and
+    /// if it is not they come here again.
     async fn keep(&self, spool: &SpoolWriter, records: Records) -> Result<(), Refused> {
         let kept = spool.keep(self.topics.to_spooled(records)).await;
         if spool.is_failing() {
@@ -115,7 +115,8 @@ impl Outlet {
         kept
     }
 
-    /// To the log, for as long as a request waits; records of partitions that let theirs wait do so among themselves from now on.
+    /// To the log, for as long as a request waits. Records of partitions that do not take theirs in time wait among themselves
+    /// from then on.
     async fn send_or_wait(&self, mut records: Records, way: Way) -> Result<(), Refused> {
         if !self.topics.place(&mut records) {
             return Err(Refused::Unavailable);
@@ -178,8 +179,9 @@ impl Outlet {
         self.detour.end_but_for(PartitionSet::default());
     }
 
-    /// Ends the detour but for these partitions: the log has what was in the spool for all others. What is on its way into the spool
-    /// meanwhile reaches the log a little later than newer records, by less than a point waits for the one before it.
+    /// Ends the detour except for these partitions: the log has what was in the spool for all others. Records that are on their
+    /// way into the spool meanwhile reach the log a little later than newer ones; the delay is shorter than the time that a point
+    /// waits for the one before it.
     pub(crate) fn end_detour_but_for(&self, left: PartitionSet) {
         let are_some_left = !left.is_empty();
         if self.detour.end_but_for(left) {
@@ -188,8 +190,8 @@ impl Outlet {
         }
     }
 
-    /// Why a report would hardly be answered with 202 now: none was safe for a moment, and why the last one was not, as long as that
-    /// is not long ago.
+    /// Why a report would hardly be answered with 202 now: no batch has been safe for a moment, and this is why the last one was
+    /// not, as long as that was not long ago.
     pub(crate) fn trouble(&self) -> Option<String> {
         let is_full = self.spool.as_ref().is_some_and(|writer| writer.spool.is_full());
         if is_full && self.is_mostly_away() {

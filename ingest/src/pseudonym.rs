@@ -83,8 +83,9 @@ impl Peppers {
         if epochs.is_empty() { Err(PepperError::Empty) } else { Ok(Self(epochs)) }
     }
 
-    /// The pseudonym of a user in the epoch of a time (ms since the epoch); before the first epoch, the first holds. Of the time that the
-    /// device gave its report: a report that is sent again keeps that, and neither its receipt nor what is corrected by it.
+    /// The pseudonym of a user in the epoch of a time (ms since the epoch); before the first epoch, the first holds.
+    /// `device_time` is the time that the device gave its report: a report that is sent again keeps it, but neither the time of
+    /// its receipt nor a time corrected by that. A refused report may have none; for the dead letters its receipt serves.
     pub(crate) fn pseudonym(&self, site: &str, user_id: &str, device_time: i64) -> String {
         let after = self.0.partition_point(|epoch| epoch.from <= device_time);
         let epoch = &self.0[after.saturating_sub(1)];

@@ -64,8 +64,8 @@ impl Sent {
         Sent { deliveries: topics.names.as_ref().zip(records.as_ref()).map(append), queued }
     }
 
-    /// Waits until all are acknowledged or have failed, but not longer than this. Those of partitions that have not taken theirs are
-    /// left, and the error says why.
+    /// Waits until all are acknowledged or have failed, but not longer than `patience`. Afterwards `records` has only those of
+    /// partitions that have not taken all of theirs, and the error says why.
     pub(crate) async fn settle(&mut self, records: &mut Records, patience: Duration) -> Result<(), String> {
         let outcome = match timeout(patience, self.outcome()).await {
             Ok(outcome) => outcome,
@@ -79,7 +79,7 @@ impl Sent {
         if records.is_empty() { Ok(()) } else { outcome }
     }
 
-    /// The same without waiting; nothing, while some are neither acknowledged nor failed.
+    /// The same without waiting; `None` while some are neither acknowledged nor failed.
     pub(crate) fn settled(&mut self, records: &mut Records) -> Option<Result<(), String>> {
         let outcome = self.outcome().now_or_never();
         self.leave_missing(records);

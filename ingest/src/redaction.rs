@@ -24,8 +24,8 @@ impl Redaction<'_> {
         }
     }
 
-    /// What may be kept of a report that was received at `received_at` (ms since the epoch). Nothing of one that is no object, or in which
-    /// the user id is not where it belongs: it may be anywhere then.
+    /// What may be kept of a report that was received at `received_at` (ms since the epoch). Nothing is kept of a report that is
+    /// not an object, or whose user id is not where it belongs: the id may be anywhere then.
     pub(crate) fn redacted(self, report: &str, site: &str, received_at: i64) -> Option<String> {
         let mut fields: Map<String, Value> = serde_json::from_str(report).ok()?;
         let user_id = fields.remove("user_id").filter(|user_id| !user_id.is_null())?;

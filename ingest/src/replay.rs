@@ -1,8 +1,8 @@
 //! Brings what is in the spool to the log, in the order of each partition, as soon as the log takes it. A crash between the log's
 //! acknowledgement and the removal here sends records again; they count once all the same.
 //!
-//! Partitions that stay away hold up nobody else: the spool is read on for the others, and for those that come back once more from where
-//! they stayed behind. What the last partition has taken is removed.
+//! Partitions that stay away hold up nobody else: the spool is read on for the others, and for those that come back it is read
+//! once more from where they fell behind. What all partitions have taken is removed.
 
 mod places;
 
@@ -42,8 +42,8 @@ async fn replay(outlet: &Outlet, spool: &SpoolWriter) -> Result<(), ForeignTopic
         if brought == Brought::Some {
             continue;
         }
-        // More comes in all the time, as long as the detour leads here. What has come meanwhile is overtaken by what goes straight to the
-        // log.
+        // As long as the detour leads here, more comes in all the time. Once the detour ends, what has come in meanwhile is
+        // overtaken by what goes straight to the log.
         if brought != Brought::Later && begun.elapsed() < OVERTAKEN_AT_MOST {
             outlet.end_detour_but_for(replay.places.behind());
         }
@@ -60,9 +60,9 @@ struct Replay<'a> {
     spool: &'a SpoolWriter,
     places: Places,
     flights: Vec<Flight>,
-    /// What nobody needs any more and the disk has not removed: up to where, and how many records.
+    /// What nobody needs any more but is not yet removed from the disk: where it ends, and how many records it has.
     done: Option<(SpoolPlace, usize)>,
-    /// Whether that was said.
+    /// Whether a failed removal was logged.
     is_untidy: bool,
 }
 
@@ -156,7 +156,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Removes what nobody needs any more. If that fails the log has it all the same, and it is tried again with the next.
+    /// Removes what nobody needs any more. If that fails, the log has it all the same, and the removal is tried again with the
+    /// next.
     async fn remove_done(&mut self) {
         let Some((end, records)) = self.done else { return };
         let spool = self.spool.spool.clone();

@@ -41,8 +41,8 @@ pub async fn serve(
     let keys = Keys::load(settings.keys.as_deref())?;
     let peppers = settings.pepper.as_deref().map(PepperFile::load).transpose()?;
     let spool = settings.spool.as_ref().map(|spool| Spool::open(&spool.dir, spool.capacity_bytes)).transpose()?;
-    // The appenders wait for company already; this much more, and the producer does not send while a batch is still
-    // being handed over.
+    // The appenders wait for company already; the producer waits this much longer, so that it does not send while a batch is
+    // still being handed over.
     let producer = log.producer(PRODUCER_LINGER)?;
     let topics = Topics::new(&settings.heartbeats_topic, &settings.dead_letters_topic);
     let has_spool = spool.is_some();

@@ -27,7 +27,8 @@ pub struct Settings {
     pub spool: Option<SpoolSettings>,
     /// Certificate chain and key of the TLS listener; both PEM.
     pub tls: Option<TlsFiles>,
-    /// Connections at a time, and requests beside another on one of them; the limit of open files may allow fewer.
+    /// Connections at a time, plus further requests that run at the same time on one of them; the limit of open files may
+    /// allow fewer.
     pub connections: usize,
     /// The same of one address (of one /64 with IPv6).
     pub connections_per_address: u32,

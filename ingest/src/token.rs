@@ -18,7 +18,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who may issue play tokens, by `kid`, and the tokens that were verified. Made anew when the keys file changes, so that
-/// with a public key everything goes that it has signed.
+/// everything a public key has signed goes when the key goes.
 #[derive(Default)]
 pub(crate) struct Issuers {
     by_kid: HashMap<String, Issuer>,
@@ -96,7 +96,7 @@ impl Issuers {
         Ok(permit)
     }
 
-    /// What a token says, when an issuer has signed it, and what that is good for.
+    /// The claims of a token that an issuer has signed, and the grant that goes with them.
     fn verify(&self, token: &str) -> Option<(&Arc<Grant>, Claims)> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         // Extensions that must be understood: we understand none.
@@ -137,7 +137,7 @@ impl Claims {
     }
 }
 
-/// A claim that is `null` is no claim that is absent: a token whose `sub` got lost must not be good for everybody.
+/// A claim that is `null` does not count as absent: a token whose `sub` got lost must not be good for everybody.
 fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

@@ -49,8 +49,8 @@ pub(crate) struct TopicWatch<'a> {
 }
 
 impl TopicWatch<'_> {
-    /// Keeps the readiness true until asked to stop: ready means that a report would be answered with 202. Ends earlier only when that cannot
-    /// become true again.
+    /// Keeps the readiness truthful until asked to stop: ready means that a report would be answered with 202. Ends earlier only
+    /// when the gateway cannot become ready again.
     pub(crate) async fn watch(&self, component: &Component, stop: &Stop) -> Result<(), TopicsError> {
         let watched = tokio::select! {
             watched = self.follow(component) => watched,

@@ -14,7 +14,7 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// An append failed; whether none had before: an outage is logged once and not once per batch.
+    /// Notes a failed append; returns whether none had failed before, so that an outage is logged once and not once per batch.
     pub(crate) fn begins(&self, reason: String) -> bool {
         *self.last() = Some((clock::instant(), reason));
         !self.is_there.swap(true, Ordering::Relaxed)

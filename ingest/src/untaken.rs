@@ -1,5 +1,5 @@
-//! Answers that a client has not taken. Over HTTP/2 it may ask for many at a time and take none, and the longest say of hundreds of
-//! reports why they were refused; so long answers have bounded room, those of a connection and all together.
+//! Answers that a client has not taken. Over HTTP/2 it may ask for many at a time and take none, and the longest ones say why
+//! each of hundreds of reports was refused. So long answers have bounded room, per connection and in all.
 
 use crate::limits::{ANSWER_PIECE_BYTES, MAX_ALL_UNTAKEN_BYTES, MAX_UNTAKEN_BYTES};
 use crate::net::Place;
@@ -68,8 +68,8 @@ impl AnswerBody {
         AnswerBody { left: bytes, held: None }
     }
 
-    /// Holds the room of a long answer and the place of its request for as long as a part of it is there. A short one needs no room
-    /// beside the place.
+    /// Holds the room of a long answer and the place of its request for as long as any part of the answer is there. A short
+    /// answer needs no room besides the place.
     pub(crate) fn hold(&mut self, room: Option<AnswerRoom>, place: Option<Place>) {
         if room.is_some() || place.is_some() {
             self.held = Some(Rc::new(Held { _room: room, _place: place }));

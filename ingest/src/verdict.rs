@@ -33,7 +33,8 @@ pub(crate) struct Verdict {
     pub(crate) rejected: Vec<Rejected>,
     /// Bytes of refused reports that are kept.
     kept_bytes: usize,
-    /// The users of the accepted reports, as they sent themselves, each with how many; only gathered when asked for.
+    /// The users of the accepted reports, by the ids that were sent, each with their number of reports; only gathered when asked
+    /// for.
     pub(crate) users: BTreeMap<String, u32>,
 }
 

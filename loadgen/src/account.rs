@@ -1,8 +1,8 @@
 //! What the viewers really did, summed up row by row as the tables must say it: the judge of a run.
 //!
-//! It is kept from deeds, never from reports, and shares no rule with the pipeline or with the model of its crediting
-//! rules: what they have in common are the names of dispositions, and the definitions of the columns. Reports are not
-//! kept, so it grows with sessions and titles, not with heartbeats. Accounts of disjoint viewers add up.
+//! It is built from deeds, never from reports. It shares no rule with the pipeline or with the model of the pipeline's
+//! crediting rules, only the names of dispositions and the definitions of the columns. It keeps no reports, so it grows with
+//! sessions and titles, not with heartbeats. Accounts of disjoint sets of viewers can be added up.
 
 mod file;
 mod rows;
@@ -60,7 +60,7 @@ pub(crate) struct Resume {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Account {
     /// Whether the time of every report on the log is known. Where a gateway corrects clocks it is not: titles that only
-    /// such devices watch have one row for all times, and no row for minutes.
+    /// such devices watch have one row for all times, and one for all minutes.
     pub(crate) knows_times: bool,
     pub(crate) sums: Sums,
     pub(crate) sessions: FxHashMap<SessionRef, Watched>,
@@ -153,7 +153,7 @@ impl Account {
     }
 
     fn count(&mut self, disposition: Disposition, received_ms: i64) {
-        // Where the gateway says when it received something, nobody else knows the minute.
+        // If a gateway sets the time of receipt, nobody else knows the minute.
         let minute = if self.knows_times { index(received_ms, MINUTE_MS) } else { 0 };
         *self.ledger.entry((minute, disposition)).or_default() += 1;
     }
@@ -163,7 +163,7 @@ impl Account {
         self.sessions.insert(session, watched);
     }
 
-    /// The position that counts is the latest; of two devices at the same instant that of the session whose name is greater.
+    /// The latest position counts. If two devices report at the same instant, the session whose name is greater wins.
     fn resume(&mut self, who: Who, report: &Report) {
         let now = Resume {
             at_ms: report.at_ms,

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// Viewers from whom it is estimated what a crowd sends by itself.
 const SAMPLE_VIEWERS: u32 = 2_000;
-/// Virtual time in which they are watched, and at least that for each report that a device gathers: ten usual beats; ms.
+/// Virtual time for which they are watched; at least SAMPLE_MS_PER_REPORT, ten usual beats, for each report that a device
+/// gathers; ms.
 const SAMPLE_MS: u32 = 300_000;
 const SAMPLE_MS_PER_REPORT: u32 = 50_000;
 /// Time for what is late at the end of a run at a constant rate.
@@ -25,13 +26,13 @@ pub(crate) struct Course {
 struct Habit {
     /// Requests a second, once all are there.
     rate: f64,
-    /// By how much their requests come after those that this rate would have from the first instant.
+    /// How far their requests lag behind a schedule that has this rate from the first instant.
     lead: Duration,
 }
 
 impl Course {
-    /// At their own pace viewers live as long as the run, so many times faster. At a constant rate they live as fast as the
-    /// rate wants, which is estimated from some of them; and before it begins until so many of them send that it never waits.
+    /// At their own pace viewers live through the run's duration times the speed-up. At a constant rate they live as fast as the
+    /// rate needs, estimated from some of them, and begin before the run, early enough that the rate never waits for a viewer.
     pub(crate) fn new(settings: &Settings, profile: &Profile) -> Result<Course, LoadError> {
         let duration = settings.duration;
         let Some(rate) = settings.rate else {
@@ -54,7 +55,7 @@ impl Habit {
     fn of(settings: &Settings, profile: &Profile) -> Habit {
         let viewers = SAMPLE_VIEWERS.min(settings.viewers);
         let watched_ms = SAMPLE_MS.max(settings.batch as u32 * SAMPLE_MS_PER_REPORT);
-        // They live on afterwards: who leaves sends what it has gathered, and nobody is to leave.
+        // Their world lasts longer than that: a viewer who leaves sends what it has gathered, and nobody is to leave.
         let world = World::new(profile, settings.seed, 0, 2 * watched_ms);
         let mut crowd = Crowd::new(world.clone(), viewers, settings.batch, Part::WHOLE, Keeping::Nothing);
         let mut sent = Sent::empty(&world);
@@ -76,7 +77,7 @@ impl Habit {
 mod tests {
     use super::*;
 
-    /// Requests of a run that are due before their viewer is that far.
+    /// How many requests of a run are due before their viewer has got that far.
     fn early(batch: usize, rate: u32) -> usize {
         let settings = Settings {
             viewers: 3_000,

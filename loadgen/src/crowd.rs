@@ -1,5 +1,5 @@
 //! All viewers of a process in the order in which they send: who is next, what it sends, and the account of what it did.
-//! In virtual time; when that is in real time, and where the requests go, is not known here.
+//! It works in virtual time, and does not know when that is in real time or where the requests go.
 
 use crate::account::Account;
 use crate::report::{Deed, Report, Who};

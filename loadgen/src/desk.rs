@@ -42,7 +42,7 @@ pub(crate) struct Desk {
     #[allow(clippy::vec_box)]
     blank: Vec<Box<Ticket>>,
     stopping: bool,
-    /// Something answered, be it that it is too busy.
+    /// Whether anything answered, if only that it is too busy.
     is_answered: bool,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Desk {
 struct Schedule {
     /// Requests a second.
     rate: u32,
-    /// When the first was due, of those that are counted.
+    /// When the first of the requests counted in `begun` was due.
     from: Duration,
     begun: u64,
 }
@@ -146,12 +146,12 @@ impl Desk {
         self.under_way == 0 && self.next_time().is_none()
     }
 
-    /// Whether the time is over, and whoever should have answered never did: tries after that are for a gateway that was there.
+    /// Whether the run's time is over and nothing has ever answered: further tries are only for a gateway that was there.
     pub(crate) fn is_in_vain(&self, now: Duration) -> bool {
         now > self.until && !self.is_answered && self.tally.retries > 0
     }
 
-    /// No new requests; those that are under way are not tried for much longer, nor again if they were often enough.
+    /// Sends no new requests. Those under way are not tried for much longer, and not again if they were tried often enough.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
         let tally = &mut self.tally;
@@ -223,7 +223,7 @@ impl Desk {
         Ok(())
     }
 
-    /// A try failed. Another says the same in the same `seq`s, so it harms nothing.
+    /// A try failed. The next one sends the same reports with the same `seq`s, so it does no harm.
     pub(crate) fn failed(&mut self, mut ticket: Box<Ticket>, failure: Failure, now: Duration) -> Result<(), LoadError> {
         self.under_way -= 1;
         let reports = ticket.sent.reports.len();
@@ -249,8 +249,8 @@ impl Schedule {
         self.from + Duration::from_secs_f64(self.begun as f64 / f64::from(self.rate))
     }
 
-    /// A request goes out that was due then. If the viewers were not that far before, the rate goes on from here: to make good for it
-    /// would be a burst.
+    /// A request that was due at `due` goes out. If the viewers were not that far any earlier, the rate continues from here:
+    /// making up for the lost time would be a burst.
     fn take(&mut self, due: Duration) {
         if due > self.next_due() {
             (self.from, self.begun) = (due, 0);

@@ -1,9 +1,9 @@
 //! Writes the records of a day straight to the log, as fast as it takes them: what a gateway would have put there, for
-//! whoever wants to see what comes behind it work.
+//! anybody who wants to see the roles behind the gateway at work.
 //!
 //! The same seed and the same first instant give the same records in the same order on every partition. The log stamps
-//! each record with the time at which it is written, and the pipeline judges by that what is late; so the day begins 23
-//! hours ago and ends in an hour, and a record that would come too late all the same ends the writing.
+//! each record with the time at which it is written, and the pipeline judges lateness by that stamp. So the day begins 23
+//! hours ago and ends in an hour, and a record that would be late all the same ends the writing.
 
 use crate::account::AccountFile;
 use crate::crowd::{Crowd, Keeping, Part, Sent};
@@ -112,7 +112,7 @@ impl FillSettings {
         }
     }
 
-    /// As many as were asked for, or about as many as the day will have: one per viewer in five seconds.
+    /// As many as were asked for, or about as many as the day will have: one from each viewer every five seconds.
     fn expected_heartbeats(&self) -> u64 {
         let of_each = u64::from(self.profile.sitting_minutes) * 60 / 5;
         self.heartbeats.unwrap_or(u64::from(self.viewers) / u64::from(self.part.of) * of_each)

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 /// How long the thread sleeps at most: to see whether it shall stop, and which answers are overdue.
 const NAP: Duration = Duration::from_millis(100);
-/// How long it sleeps at least when requests are what it waits for: those that are due meanwhile go out together. To wake for
-/// every single request costs the load, and the gateway that wakes it, more than the request.
+/// How long it sleeps at least when it waits for requests to fall due: those that are due meanwhile go out together. Waking for
+/// every single request would cost the load, and the gateway that wakes it, more than the request.
 const TICK: Duration = Duration::from_millis(1);
 /// How long it leaves answers alone after it has taken some: a gateway gives many at once, one after the other.
 const PAUSE: Duration = Duration::from_micros(250);
@@ -52,7 +52,7 @@ pub(crate) fn drive(
                 desk.stop();
             }
         }
-        // A refused connection gives its lane back at once: while retries are due all the time, this would never end.
+        // A refused connection frees its lane at once: with retries always due, this loop would never end without the time limit.
         while now < next_look
             && !driver.idle.is_empty()
             && let Some(ticket) = desk.next(now)

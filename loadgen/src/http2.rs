@@ -72,7 +72,7 @@ impl Driver<'_> {
                     self.desk.stop();
                 }
             }
-            // A refused connection leaves as many free: while retries are due all the time, this would never end.
+            // A refused connection leaves `free` as it is: with retries always due, this would never end without the time limit.
             while self.desk.now() < next_look
                 && self.free > 0
                 && let Some(ticket) = self.desk.next(self.desk.now())

@@ -118,7 +118,7 @@ pub async fn verify(accounts: &[PathBuf], database: &Database, settle: Duration)
     verifier.verify(&file, settle).await
 }
 
-/// Viewers without an end, in real time, for whoever wants to see something. What ends them is logged, and they come back.
+/// Endless viewers in real time, for anybody who wants to see something. Whatever ends them is logged, and they come back.
 pub async fn demo(target: String, viewers: u32, seed: u64, stop: Stop) {
     while !stop.is_requested() {
         let settings = Settings { viewers, seed, duration: DEMO_SPAN, ..Settings::new(target.clone()) };

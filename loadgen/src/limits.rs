@@ -15,7 +15,7 @@ pub const MAX_SPAN: Duration = Duration::from_secs(24 * 3_600);
 /// How far virtual time may begin before real time: reports, also those of clocks that are half an hour behind, come well
 /// inside the default lateness bound of 24 hours.
 pub const MAX_BEHIND: Duration = Duration::from_secs(23 * 3_600);
-/// Characters of a run's name: an id of 64 begins with it, and ends with up to 25 of its own.
+/// Characters of a run's name: an id of at most 64 begins with it and adds up to 25 of its own.
 pub const MAX_RUN_CHARS: usize = 39;
 /// Processes that share a run.
 pub const MAX_PARTS: u32 = 1_000;

@@ -66,7 +66,7 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
     let driven = drive(&mut desk, &target, settings.connections, stop, &mut progress);
     let cpu = thread_cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
     progress.end();
-    // An error ends the run, and takes nothing with it that was shown before.
+    // An error ends the run, but what the run has shown before it is kept.
     let ended_by = match driven {
         Err(error) if desk.tally.accepted > 0 => Some(error),
         driven => driven.map(|()| None)?,
@@ -91,7 +91,7 @@ pub(crate) fn load(settings: &Settings, stop: &Stop) -> Result<Loaded, LoadError
     Ok(Loaded { run, took, cpu, tally, account, ended_by })
 }
 
-/// Lets this process have a file for each connection: else it would measure what it may not have.
+/// Lets this process open a file for each connection: otherwise the run would measure the limit of open files.
 fn allow_open_files(settings: &Settings) -> Result<(), LoadError> {
     let connections = if settings.http2 { settings.connections.div_ceil(STREAMS) } else { settings.connections };
     let needed = connections as u64 + OTHER_FILES;

@@ -14,7 +14,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Starts now; virtual time is behind by so much, and so many times as fast.
+    /// Starts now; virtual time is behind real time by `behind`, and `speedup` times as fast.
     pub(crate) fn start(behind: Duration, speedup: u32) -> Pace {
         let started_ms = now_ms();
         Pace { started: Instant::now(), started_ms, first_ms: started_ms - behind.as_millis() as i64, speedup }

@@ -19,7 +19,7 @@ pub struct Settings {
     pub key: Option<String>,
     /// The site that the key, or the open gateway, stands for.
     pub site: String,
-    /// Who watches what; what is said here besides goes before it.
+    /// Who watches what; the other settings here take precedence over it.
     pub profile: Profile,
     /// Accounts.
     pub viewers: u32,
@@ -108,7 +108,7 @@ impl Settings {
     }
 }
 
-/// Refuses names that would make ids which are none.
+/// Refuses names from which no valid ids can be made.
 pub(crate) fn check_ids(run: Option<&str>, site: &str) -> Result<(), LoadError> {
     for (name, value, most) in [("run", run.unwrap_or("r"), MAX_RUN_CHARS), ("site", site, SITE_CHARS)] {
         if !is_id(value, most) {

@@ -10,8 +10,8 @@ use tokio_postgres::{Client, Error, Row};
 pub enum Filter<'a> {
     /// All of the database.
     All,
-    /// Those of a site that belong to one run: its prefix begins the user id, or the id of title or line where the
-    /// table has no users. The ledger knows neither: of it all rows of the site.
+    /// The rows of a site that belong to one run: its prefix begins the user id or, in tables without users, the id of the
+    /// title or line. The ledger has none of these, so all of the site's ledger rows are read.
     Run {
         /// The site.
         site: &'a str,

@@ -11,7 +11,7 @@ pub(crate) struct Tally {
     /// Requests answered with 202.
     pub(crate) requests: u64,
     pub(crate) reports: u64,
-    /// Tries that another followed.
+    /// Failed tries.
     pub(crate) retries: u64,
     /// Why, and how often.
     pub(crate) failures: BTreeMap<String, u64>,

@@ -7,7 +7,7 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
-/// A gateway: its addresses, of which the first that takes a connection is as good as the others.
+/// A gateway and its addresses; the first address that takes a connection is as good as any other.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) addresses: Vec<SocketAddr>,

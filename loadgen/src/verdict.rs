@@ -31,7 +31,7 @@ pub struct Verdict {
     pub rejected: BTreeMap<String, u64>,
     /// Accepted reports that were sent again on purpose.
     pub duplicates_sent: u64,
-    /// Tries after a failed one.
+    /// Failed tries; each is repeated unless it was tried often enough.
     pub retries: u64,
     /// Why tries failed.
     pub failures: BTreeMap<String, u64>,
@@ -92,8 +92,8 @@ impl Verdict {
         }
     }
 
-    /// Whether something was sent, everything was taken, the tables, if they were to be compared, are right, and all that was asked for is
-    /// there.
+    /// Whether something was sent, everything was taken, all that was asked for is there, and the tables, if they were to be
+    /// compared, are right.
     pub fn passed(&self) -> bool {
         let is_taken = self.accepted > 0 && self.rejected.is_empty() && self.undelivered == 0;
         is_taken && self.difference_count == 0 && self.failed.is_empty()

@@ -1,6 +1,7 @@
 //! Waits until the tables hold a run, and says where they differ from what the viewers really did.
 //!
-//! Every row of every table is read once and compared as it comes: of the tables nothing is kept, of the run the account.
+//! Every row of every table is read once and compared as it comes. Nothing of the tables is kept, and of the run only the
+//! account.
 
 mod differences;
 mod judge;
@@ -76,8 +77,8 @@ impl Verifier {
         Ok(Verifier { database: database.clone(), before })
     }
 
-    /// Looks until the tables are right, at most for the settle time; says what they are then. A database that is away meanwhile is asked
-    /// again.
+    /// Looks until the tables are right, for at most the settle time, and returns the outcome of the last look. If the database
+    /// is away meanwhile, it is asked again.
     pub(crate) async fn verify(&self, file: &AccountFile, settle: Duration) -> Result<Check, LoadError> {
         let labels = file.labels();
         let rows = Rows::new(&file.account, &labels);
@@ -97,7 +98,7 @@ impl Verifier {
         }
     }
 
-    /// The differences, when there are none and will be none, or there is no other look.
+    /// The differences, if there are none and none will follow, or if `is_last`; otherwise `None`.
     async fn look(&self, run: &Run<'_>, is_last: bool) -> Result<Option<Differences>, LoadError> {
         let client = self.database.connect().await?;
         let now = totals(&client, &run.file.site).await?;
@@ -115,7 +116,7 @@ impl Verifier {
         if found.count > 0 {
             return Ok(None);
         }
-        // What is still on its way, and counts something again, is a difference too.
+        // Anything still on its way that counts something a second time is a difference too.
         sleep(STILL).await;
         let is_still = totals(&client, &run.file.site).await? == now;
         Ok(is_still.then_some(found))
@@ -125,7 +126,7 @@ impl Verifier {
 impl Run<'_> {
     /// Compares everything.
     async fn differences(&self, client: &Client, added: &Totals) -> Result<Differences, LoadError> {
-        // Where every minute of the ledger is known, those are compared.
+        // If the ledger's minutes are all known, they are compared, otherwise its totals.
         let knows_times = self.file.account.knows_times;
         let mut found = Differences::default();
         if !knows_times {
@@ -176,7 +177,7 @@ async fn totals(client: &Client, site: &str) -> Result<Totals, LoadError> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Tries of unknown outcome may stand on the log: each of their reports is a duplicate more.
+/// Tries of unknown outcome may stand on the log: each of their reports is one more duplicate, or one more late report.
 fn note_ledger(file: &AccountFile, actual: &Totals, found: &mut Differences) {
     let known = file.totals();
     for disposition in Disposition::ALL {

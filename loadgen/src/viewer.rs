@@ -1,7 +1,7 @@
-//! A device and whoever holds it, as a state machine in virtual time. Pure: a seed decides all, so a copy of it is a
-//! preview of its future, and nothing that waits has to be kept.
+//! A device and whoever holds it, as a state machine in virtual time. It is pure: a seed decides everything, so a copy of it
+//! is a preview of its future, and nothing that waits has to be stored.
 //!
-//! What it does and what it reports are told side by side ([`Step`]); the account of the first is [`crate::account`]'s.
+//! What it does and what it reports are returned side by side ([`Step`]); [`crate::account`] keeps account of what it does.
 
 mod behaviour;
 mod session;
@@ -197,7 +197,7 @@ impl Viewer {
         }
     }
 
-    /// Impression and line of the next ad. Where nobody knows the hour, nobody can judge ads by the hour.
+    /// Impression and line of the next ad; none where the hour is unknown, since ads cannot be judged by the hour there.
     fn ad(&mut self, world: &World) -> Option<(u32, u16)> {
         if self.who.behaviour == Behaviour::CorrectedClock {
             return None;

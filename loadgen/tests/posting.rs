@@ -114,7 +114,7 @@ async fn at_a_constant_rate_requests_go_out_evenly_from_the_first_instant_howeve
     }
 }
 
-/// Whoever takes nothing proves nothing, and a count that is not that of the request is of another.
+/// A run of which nothing is taken proves nothing, and a count that does not match the request belongs to another one.
 #[tokio::test]
 async fn a_run_without_an_accepted_report_has_not_passed_and_counts_must_add_up() {
     let (target, _) = gateway().await;

@@ -116,7 +116,7 @@ pub struct Playhead {
     pub event_time: i64,
     /// Where the playhead stood; ms of content.
     pub position_ms: u32,
-    /// Speed in thousandths; one beyond the type, which no gateway lets through, is the greatest.
+    /// Speed in thousandths; a speed beyond the type, which no gateway lets through, is kept as its maximum.
     pub rate: u16,
     /// Whether it was a content report in state `playing`.
     pub playing: bool,

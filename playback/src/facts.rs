@@ -1,9 +1,9 @@
 //! Facts: signed rows that say what each report changed. They are all that the SQL views see, one relation a
 //! struct, one column a field; `docs/facts.md` describes them for authors of views.
 //!
-//! Adding up a relation's rows over any stretch of the log gives what that stretch changed, so views over facts
-//! merge by addition, whatever the epochs are. Texts and session keys stand once beside the rows, which name them by
-//! number: most rows of an epoch share theirs with others.
+//! Adding up a relation's rows over any stretch of the log gives what that stretch changed, so views over facts merge by
+//! addition, whatever the epochs are. Each text and session key is stored once beside the rows, which refer to it by number:
+//! most rows of an epoch share theirs with others.
 
 use crate::credit::{Disposition, Territory};
 use crate::texts::{TextCode, Texts};
@@ -111,14 +111,14 @@ pub struct IntervalFact {
     pub to_ms: u32,
 }
 
-/// Where a user would resume a title moved.
+/// Where a user would resume a title has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumeFact {
     /// Session of the report: its number among [`Facts::keys`].
     pub session: u32,
     /// Resume position now; ms of content.
     pub position_ms: u32,
-    /// Greatest position since the title was last forgotten, so less than an earlier fact's at times; ms of content.
+    /// Greatest position since the title was last forgotten, so it can be less than in an earlier fact; ms of content.
     pub furthest_ms: u32,
     /// Event time of the report that set the position; ms since the epoch.
     pub event_time: i64,
@@ -171,7 +171,7 @@ pub struct Facts {
 /// What the kernel named here before; no part of what the facts say.
 #[derive(Debug, Clone, Default)]
 struct Known {
-    /// Which session of the kernel each key is of.
+    /// For each key, its session's serial in the kernel.
     serials: Vec<u32>,
     /// The number that each of the kernel's words has among the texts, if it has one.
     words: Vec<Option<TextCode>>,
@@ -197,7 +197,7 @@ impl Facts {
         u32::try_from(self.keys.len() - 1).expect("an epoch has far fewer than 2^32 sessions")
     }
 
-    /// Number here of what is `word` among the kernel's `words`: those that many facts name are looked up once.
+    /// Number that the kernel's word `word` has among these texts; a word that many facts name is looked up once.
     pub(crate) fn word(&mut self, word: WordCode, words: &Words) -> TextCode {
         let index = word.0 as usize;
         if let Some(Some(known)) = self.known.words.get(index) {

@@ -59,8 +59,8 @@ pub struct Heartbeat<'a> {
     pub video_id: Cow<'a, str>,
     /// Time of the report, corrected by `sent_at` when the device said it; ms since the epoch.
     pub event_time: i64,
-    /// The same time as the device said it, which is the same however often it sends the report; unless that is further from the gateway's
-    /// clock than event times may be: then the nearest that may.
+    /// The same time by the device's own clock, identical however often the device sends the report; but if it is further from
+    /// the gateway's clock than event times may be, the nearest time that is allowed.
     pub device_time: i64,
     /// Time the gateway received it; ms since the epoch.
     pub received_at: i64,
@@ -70,7 +70,7 @@ pub struct Heartbeat<'a> {
     pub played: Option<Played>,
     /// State of the player.
     pub state: State,
-    /// Playback speed in thousandths, 63..16,000 (0.0625 is kept as 62, half to even).
+    /// Playback speed in thousandths, 62..=16,000 (0.0625 is kept as 62, half to even).
     pub rate: u32,
     /// Length of the title; absent when live.
     pub duration_ms: Option<u32>,
@@ -78,8 +78,8 @@ pub struct Heartbeat<'a> {
     pub territory: Option<Cow<'a, str>>,
     /// Kind of device, printable ASCII.
     pub device: Option<Cow<'a, str>>,
-    /// Whether the viewer may be recognised; without the word of the player, yes. Not on the log: whoever puts the report
-    /// there takes the user out of it before.
+    /// Whether the viewer may be recognised; yes, if the player does not say. Not on the log: if it is false, whoever puts the
+    /// report there takes the user out of it first.
     pub consent: bool,
     /// Present on ad reports only.
     pub ad: Option<Ad<'a>>,

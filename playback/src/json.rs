@@ -43,7 +43,7 @@ pub fn heartbeat(raw: &str, received_at: i64) -> Result<Heartbeat<'_>, Rejection
 }
 
 /// A report written as nearly all are: strings without escapes, integers in the right places. It is parsed in one pass;
-/// whatever is not so plain is none, and then the strict way below says what it is, or what is wrong with it.
+/// anything less plain gives `None`, and then the strict way below says what it is, or what is wrong with it.
 #[derive(Debug, Deserialize)]
 pub struct Plain<'a> {
     #[serde(borrow)]

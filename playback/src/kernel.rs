@@ -38,16 +38,16 @@ pub const READ_AHEAD: usize = 32;
 /// Users to be [saved](Kernel::save_some) at a time: records wait for it about a millisecond.
 pub const SAVE_AT_ONCE: usize = 2_048;
 
-/// With so many rows of facts the points whose wait is over are left to the next record or tick, so that what one of them puts out
-/// is bounded, however many wait and however far the clock jumps.
+/// After this many rows of facts, the remaining points whose wait is over are left to the next record or tick, so that what one
+/// record or tick puts out is bounded, however many points wait and however far the clock jumps.
 const MAX_DUE_ROWS: usize = 4_096;
 
 /// What the crediting rules leave open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// A report that reaches the log this much after its event time is late; ms.
+    /// A report that reaches the log more than this after its event time is late; ms.
     pub lateness_ms: i64,
-    /// A point is judged this much log time after it at the latest; ms.
+    /// A point is judged at most this much log time after it came; ms.
     pub point_wait_ms: i64,
 }
 
@@ -114,7 +114,8 @@ impl Kernel {
         self.ledger
     }
 
-    /// Clock at which the next waiting point is due, if any waits; past already, if points are left to the next record or tick.
+    /// Clock at which the next waiting point is due, if any waits; it has already passed if points are left to the next record
+    /// or tick.
     pub fn next_deadline(&self) -> Option<i64> {
         if self.ledger.waiting == 0 { None } else { self.deadlines.front().map(|deadline| deadline.clock) }
     }
@@ -135,7 +136,7 @@ impl Kernel {
         Some(disposition)
     }
 
-    /// Reads what folding these records will read, and changes nothing: the users' memory is waited for once for all of them
+    /// Reads what folding these records will read, and changes nothing: memory of the users is waited for once for all of them
     /// instead of once for each. To be called with the next [`READ_AHEAD`] records.
     pub fn prefetch<'a>(&self, records: impl Iterator<Item = &'a Record>) {
         let names = records.filter_map(|record| Some((self.words.find(&record.site)?, record.user_id.as_str())));
@@ -144,8 +145,8 @@ impl Kernel {
         }
     }
 
-    /// Begins to save the state as it is now, behind what the caller has saved `before` it; [`Kernel::save_some`] goes on with it while
-    /// records are folded. To be called where no facts are held. A save that is under way is given up.
+    /// Begins to save the state as it is now, after the bytes `before` that the caller has saved already; [`Kernel::save_some`]
+    /// continues while records are folded. To be called when no facts are held. Gives up a save that is under way.
     pub fn begin_save(&mut self, before: Vec<u8>) {
         for deadline in &self.deadlines {
             self.words.name(deadline.site);
@@ -159,13 +160,13 @@ impl Kernel {
         self.users.begin_save(self.clock, self.parameters.lateness_ms, part);
     }
 
-    /// Saves at most so many users more, and forgets of them what no later record can change, which has no effect on facts. All parts
-    /// one after another are the state as it was when the save began.
+    /// Saves at most this many more users, and forgets whatever of theirs no later record can change; forgetting has no effect
+    /// on facts. All parts one after another are the state as it was when the save began.
     pub fn save_some(&mut self, users: usize) -> Saved {
         self.users.save_some(users, &mut self.words)
     }
 
-    /// The state of which these are the parts one after another.
+    /// The state whose saved parts, one after another, are `saved`.
     pub fn restore(saved: &[u8]) -> Result<Kernel, postcard::Error> {
         let ((parameters, clock, ledger, deadlines, words, serials), mut left) = postcard::take_from_bytes(saved)?;
         let mut kernel = Kernel { parameters, clock, ledger, users: Users::default(), deadlines, words, serials };
@@ -189,8 +190,8 @@ impl Kernel {
         }
     }
 
-    /// Judges points whose wait is over. Those that are left are judged by the next calls, or before anything else comes to their
-    /// session: so they are judged as they would be now.
+    /// Judges points whose wait is over. Those that are left are judged by the next calls, or before anything else comes to
+    /// their session, so the outcome is the same as if they were judged now.
     fn judge_due(&mut self, facts: &mut Facts) {
         let enough = facts.rows() + MAX_DUE_ROWS;
         while facts.rows() < enough
@@ -258,7 +259,7 @@ impl Deadline {
 mod tests {
     use super::{Facts, Kernel, Parameters, Record};
 
-    /// A deadline outlives the wait of its point, and perhaps its session: what it names must not come to mean another's.
+    /// A deadline outlives the wait of its point, and perhaps its session: the words it names must not be given to other texts.
     #[test]
     fn a_deadline_keeps_the_words_that_it_names() {
         let mut kernel = Kernel::new(Parameters { lateness_ms: 1_000, ..Parameters::default() });

@@ -1,8 +1,8 @@
 //! The crediting rules as a slow, obvious model: a whole log in, all tables out. It is the judge in tests,
 //! so it shares no code with the kernel and no program has it.
 //!
-//! It judges points as if nothing came too late for them: of the bounded wait it knows nothing, nor that sessions
-//! and impressions are forgotten. A log that stays within these bounds must end in exactly its tables.
+//! It judges points as if no report came too late for them: it knows nothing of the bounded wait, nor that sessions and
+//! impressions are forgotten. A log that stays within these bounds must end in exactly the model's tables.
 
 mod judge;
 mod random;

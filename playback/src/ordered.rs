@@ -1,5 +1,5 @@
-//! A map whose keys are numbers, in their order. Nearly every one of ours has one entry, which is kept in place; some are a
-//! list, and large ones are a tree, so that a player that reports in any order costs no more per report than others do.
+//! A map with numbers as keys, in key order. Nearly all of ours have one entry, which is kept in place; some are a list, and
+//! large ones are a tree, so that a player that reports out of order costs no more per report than others do.
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,7 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Bound::{Excluded, Unbounded};
 
-/// So many entries are a list, which takes less memory than a tree; room in its middle is made in less than a microsecond.
+/// Up to this many entries are a list, which takes less memory than a tree; making room in its middle takes less than a
+/// microsecond.
 const FEW: usize = 512;
 
 /// A map from numbers, in their order.

@@ -103,8 +103,8 @@ impl From<&Ad<'_>> for RecordAd {
     }
 }
 
-/// Key and value of one valid report of a site in one piece of memory, and where the value begins: the bytes of its [`Record`],
-/// which is not made for it. All heartbeats pass here, and the texts of a record would be copied once more.
+/// Key and value of one valid report of a site in one piece of memory, and where the value begins. The value is the bytes of
+/// the report's [`Record`], but none is built: all heartbeats pass here, and a record would copy their texts once more.
 pub fn written(site: &str, heartbeat: &Heartbeat<'_>) -> (Vec<u8>, usize) {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     put_key(site, &heartbeat.user_id, &mut bytes);

@@ -34,8 +34,8 @@ const VIEWABLE_MS: RangeInclusive<i64> = 0..=600_000;
 pub const OLDEST_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// How far a device's clock may be ahead.
 pub const AHEAD_MS: i64 = 5 * 60 * 1_000;
-/// Times that a gateway's clock may show: so far from 1970 that no time computed from one is before it, and to the end of 2261, since in
-/// nanoseconds, as SQL computes, time ends in 2262.
+/// Times that a gateway's clock may show: far enough after 1970 that no time computed from one is before 1970, and up to the
+/// end of 2261, because SQL computes in nanoseconds, where time ends in 2262.
 pub const RECEIVED_AT: RangeInclusive<i64> = 864_000_000..=9_214_646_399_999;
 const STATE: RangeInclusive<i32> = State::Playing as i32..=State::Error as i32;
 
@@ -84,7 +84,7 @@ const IS_OF_IDS: [bool; 256] = {
 
 /// Whether these are characters an id is made of; sites and keys of the log share the set.
 pub fn is_id(text: &str, longest: usize) -> bool {
-    // To the end even behind a wrong byte: hardly any is wrong, and each takes less without the question.
+    // Runs to the end even after a wrong byte: hardly any byte is wrong, and each costs less without a check for that.
     (1..=longest).contains(&text.len()) && text.bytes().fold(true, |all, byte| all & IS_OF_IDS[usize::from(byte)])
 }
 
@@ -180,7 +180,7 @@ fn is_near(event_time: i64, received_at: i64) -> bool {
     (received_at.saturating_sub(OLDEST_MS)..=received_at.saturating_add(AHEAD_MS)).contains(&event_time)
 }
 
-/// The event time on the gateway's clock: how long ago it was by the device's own clock, before now.
+/// The event time on the gateway's clock: with `sent_at`, now less the report's age by the device's own clock.
 fn corrected(device_time: i64, sent_at: Option<i64>, received_at: i64) -> Result<i64, Rejection> {
     let event_time = match sent_at {
         None => device_time,

@@ -1,8 +1,8 @@
-//! Words: texts that many users of the session kernel share. Each is kept once, as long as somebody names it, and is named by a
-//! number; the number of one that nobody names any more goes to another text.
+//! Words: texts that many users of the session kernel share. Each is kept once, for as long as anything refers to it, and is
+//! referred to by a number; the number of a text that nothing refers to any more is given to another text.
 //!
-//! Who names what is found out little by little: between two [sweeps](Words::sweep) everybody who names words is asked once, in any
-//! order and while new ones come. What was neither [named](Words::name) nor given out anew by then, nobody has.
+//! Which words are in use is found out little by little: between two [sweeps](Words::sweep) everything that refers to words is
+//! asked once, in any order and while new words come. A word neither [named](Words::name) nor given out again by then is unused.
 
 use crate::texts::hash;
 use hashbrown::hash_table::Entry;
@@ -41,8 +41,7 @@ impl Word {
     }
 
     fn is(&self, text: &str) -> bool {
-        // Bytes, since a string that is compared is first looked at for where its characters begin.
-        self.text.as_deref().is_some_and(|own| own.as_bytes() == text.as_bytes())
+        self.text.as_deref() == Some(text)
     }
 }
 

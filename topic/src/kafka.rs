@@ -158,8 +158,8 @@ impl KafkaSettings {
     }
 }
 
-/// Why there is no client. Never with the value of a setting, which may be a password: the client quotes it whole beside the name,
-/// and sometimes a piece of it in what it says.
+/// Why a client could not be made. Never with the value of a setting, which may be a password: the client's error has it whole
+/// beside the name, and sometimes a piece of it in the text.
 fn not_made(action: &'static str, error: KafkaError) -> LogError {
     let KafkaError::ClientConfig(_, said, name, value) = error else { return LogError::kafka(action, error) };
     let mut pieces = value.split(',').map(str::trim).filter(|piece| !piece.is_empty());

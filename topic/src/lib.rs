@@ -158,8 +158,8 @@ impl Consumer {
         }
     }
 
-    /// Notes how far the group is in a partition that is assigned now; lag monitors are told of it once a second and when the partition
-    /// leaves, and nobody reads from it. The embedded log has no monitors and ignores it.
+    /// Notes how far the group is in a partition that is assigned now; lag monitors are told of it once a second and when the
+    /// partition leaves, and no reading starts from it. The embedded log has no monitors and ignores it.
     pub fn store_offset(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
         match &mut self.0 {
             ConsumerKind::Kafka(consumer) => consumer.store_offset(partition, next_offset),

@@ -1,4 +1,5 @@
-//! Every limit of this crate, in one place, each with its reason. None of them is a setting.
+//! Every limit of this crate, in one place, each with its reason. None is a flag; those that tune the Kafka client give way to
+//! settings of the client that the operator passes through.
 
 use std::time::Duration;
 
@@ -64,5 +65,5 @@ pub const SPOOL_GROUP: usize = 256;
 pub const SPOOL_SEGMENT_BYTES: u64 = 16 << 20;
 /// Bytes of one append to the spool: a longer frame on its disk is no frame of ours. A gateway appends some hundred KiB.
 pub const SPOOL_APPEND_BYTES: u32 = 256 << 20;
-/// A spool with less room than this counts as full: one batch of a gateway.
+/// A spool with less room than this counts as full: a few batches of a gateway.
 pub const SPOOL_RESERVE_BYTES: u64 = 2 << 20;

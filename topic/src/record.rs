@@ -32,10 +32,10 @@ pub struct Record<'a> {
 /// Why somebody refused an assignment.
 pub type AssignmentError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Follows which partitions a consumer has. Called from within `poll`, on the polling thread; may block. Told of what comes and
-/// what leaves: a partition that stays through a rebalance is not mentioned, and read on.
+/// Follows which partitions a consumer has. Called from within `poll`, on the polling thread; may block. It is told which
+/// partitions come and which leave: one that stays through a rebalance is not mentioned, and continues to be read.
 pub trait Assignment: Send {
-    /// These partitions are read from now on too: where to start each. One without an answer starts at the earliest.
+    /// These partitions are read from now on too; says where to start each. One without an answer starts at the earliest.
     fn assigned(&mut self, partitions: &[u32]) -> Result<Vec<Position>, AssignmentError>;
     /// These partitions are no longer read here.
     fn revoked(&mut self, partitions: &[u32]);

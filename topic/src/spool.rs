@@ -143,8 +143,8 @@ impl Spool {
         delivery
     }
 
-    /// The oldest records between two places, each the start, the end or where a batch ended: whole appends, at least one if there
-    /// is one, up to about these maxima. Blocks on the disk.
+    /// The oldest records between two places, each of which is the start, the end or where a batch ended. Gives whole appends,
+    /// at least one if there is one, up to about these maxima. Blocks on the disk.
     pub fn read(
         &self,
         places: Range<SpoolPlace>,
@@ -179,8 +179,8 @@ impl Spool {
         }
     }
 
-    /// Forgets everything before a place: so many records, which must have been the oldest still. A crash may undo it: then they are
-    /// read again. After an error it can be tried again. Blocks on the disk.
+    /// Forgets everything before a place: `records` records, which must still have been the oldest. A crash may undo this: then
+    /// they are read again. After an error it can be tried again. Blocks on the disk.
     pub fn remove(&self, end: SpoolPlace, records: usize) -> Result<(), LogError> {
         let shared = &self.0.shared;
         let mut segments = shared.segments();
@@ -222,7 +222,7 @@ impl Shared {
         on_disk <= self.capacity_bytes && (waiting <= limits::SPOOL_WAITING_BYTES || waiting == bytes)
     }
 
-    /// Counts an append off that came to nothing.
+    /// Takes an append that came to nothing off the count.
     fn give_back(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);

@@ -309,8 +309,8 @@ async fn the_embedded_log_removes_what_is_past_its_retention_and_keeps_its_offse
     for end in 10.. {
         let log = Log::embedded(dir.path()).unwrap();
         assert_eq!(log.end_offsets(&spec.name).await.unwrap(), [end]);
-        // It looks for old records soon after it is opened, and ages them by the newest append. Where it has not looked yet, or
-        // looks during the poll, the next opening shows it.
+        // The log looks for old records soon after it is opened, and takes their age from the newest append. If it has not
+        // looked yet, or looks during the poll, the next opening shows the effect.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let mut follower = Follower::new(&log, &spec.name, "retention", vec![at(0, Start::Earliest)]);
         match follower.offsets_to(end - 1) {

@@ -18,7 +18,8 @@ fn record(number: u64) -> Spooled {
     Spooled { topic: "heartbeats".into(), key: Bytes::from(format!("key-{}", number % 7)), value: Bytes::from(value) }
 }
 
-/// Opens a spool that was just closed. A test that starts a process meanwhile holds its lock for a moment, as all files of this one.
+/// Opens a spool that was just closed. While a test starts a process, that process holds the lock for a moment, like every file
+/// open here.
 fn reopen(dir: &Path) -> Spool {
     for _ in 0..1_000 {
         match Spool::open(dir, CAPACITY) {

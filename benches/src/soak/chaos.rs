@@ -22,7 +22,8 @@ pub(super) struct Plan {
 
 impl Plan {
     /// In half an hour Kafka is there for 30 s to 2 min and away for 30 s to 3 min, in turn; other runs in proportion.
-    /// The gateway is killed in the middle of an outage, when all it has is its spool, and a second time at any moment.
+    /// The gateway is killed in the middle of an outage, when all it has is its spool, and a second time at any moment of its
+    /// second half.
     pub(super) fn new(seed: u64, duration: Duration) -> Plan {
         let random = &mut Random::new(seed);
         let whole = duration.as_millis() as u64;

@@ -71,7 +71,7 @@ impl Crowd {
         Ok(told)
     }
 
-    /// One viewer. Who could not send for a while sends what is due, one after another.
+    /// One viewer. After a while in which it could not send, it sends what is due, one after another.
     async fn watch(self, number: u64, started: Instant) -> Result<Told> {
         let session = format!("soak-{}-{number:06}", self.run);
         let period = Duration::from_secs_f64(self.sessions as f64 / self.reports_per_second as f64);

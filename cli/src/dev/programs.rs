@@ -17,8 +17,8 @@ struct Programs {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(Vec<u32>);
 
-/// The folder of the programs for `cluster`: of its version, or, if it is still to be made, the first on the path, else the newest where
-/// distributions put them.
+/// The folder of the programs for `cluster`: those of its version. If the cluster is still to be made: the first on the path,
+/// else the newest where distributions put them.
 pub(super) fn find(cluster: &Path) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<_> = std::env::split_paths(&path).filter_map(Programs::of).collect();

@@ -111,8 +111,8 @@ pub(crate) async fn play_all(scripts: Vec<Script>, gateway: &str, pause: Duratio
     accepted
 }
 
-/// Waits until the tables have all that was accepted (at least: what was sent again after a crash counts too) and
-/// nothing waits, twice in a row. Longer than any points wait ([`crate::outage`]).
+/// Waits until the tables have all that was accepted (or more: what was sent again after a crash counts too) and nothing
+/// waits, at two looks in a row. Gives up only after longer than any points wait ([`crate::outage`]).
 pub(crate) async fn wait_until_complete(client: &Client, accepted: u64) {
     let deadline = Instant::now() + Duration::from_secs(400);
     let mut before = (Vec::new(), -1);

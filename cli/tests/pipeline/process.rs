@@ -82,7 +82,7 @@ impl Process {
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
     }
 
-    /// Whether it still runs; a test that expects so names the log when not.
+    /// Fails if it has ended.
     pub(crate) fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("{} ended by itself: {status}", self.name);

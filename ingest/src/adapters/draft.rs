@@ -46,7 +46,7 @@ pub(super) struct Ad {
 }
 
 impl Draft {
-    /// The report as the text it takes the common way in, with what the address says where the event says nothing.
+    /// The report as a text that takes the common way in, completed by what the address says where the event says nothing.
     pub(super) fn finish(mut self, given: &Given) -> Foreign {
         self.user_id = self.user_id.or_else(|| given.user_id.as_deref().and_then(id));
         let or_given = |own: Option<String>, given: &Option<String>, is_valid: fn(&str) -> bool| {
@@ -77,8 +77,8 @@ impl Draft {
     }
 }
 
-/// An id in our characters: as it is when it has no other and nothing that looks escaped, else with `:XX` (hexadecimal) for each byte that
-/// is none of `A-Z a-z 0-9 . _ -`, so that two ids never become one. An empty text is no id.
+/// An id in our characters: unchanged if it has no others and nothing that looks escaped, else with `:XX` (hexadecimal) for each
+/// byte that is none of `A-Z a-z 0-9 . _ -`, so that two ids never become one. An empty text is no id.
 pub(crate) fn id(text: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text.is_empty() {

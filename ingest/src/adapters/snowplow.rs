@@ -181,7 +181,7 @@ impl Event {
     }
 }
 
-/// Of an event about an ad the quarters of it that were played; none of an event about content.
+/// For an event about an ad, the quarters of the ad that were played; `None` for an event about content.
 fn ad_quartile(name: &str, body: &Value) -> Option<i64> {
     match name {
         "ad_start" => Some(0),

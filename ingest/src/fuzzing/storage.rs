@@ -121,8 +121,8 @@ fn framed(mut rest: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The records of all frames that are as they were written, read anew from the description of the format; what is between them is
-/// damaged, and then the name of the next topic is none that Kafka would refuse.
+/// The records of all frames that are as they were written, read independently from the description of the format. What is
+/// between them is damaged; after damage a frame only counts if its first topic's name is not too long for Kafka.
 fn whole(file: &[u8]) -> Vec<Spooled> {
     let (mut records, mut at, mut is_damaged) = (Vec::new(), 0, false);
     while at < file.len() {

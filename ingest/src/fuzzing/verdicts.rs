@@ -124,7 +124,7 @@ fn names_nobody(verdict: &Verdict) {
     assert_eq!(unrecognised, verdict.unrecognised);
 }
 
-/// Of a report that does not agree to it nothing says who sent it, peppers or not.
+/// Nothing in a report that refuses consent says who sent it, peppers or not.
 fn names_nobody_without_consent(letter: &Value) {
     let report = &letter["report"];
     if !matches!(report["consent"], Value::Null | Value::Bool(true)) {

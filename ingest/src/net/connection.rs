@@ -97,7 +97,7 @@ where
 struct Announced {
     address: IpAddr,
     is_limited: bool,
-    /// Of one that a load balancer announces; any other has its claim since it was accepted.
+    /// The claim of a client that a load balancer announces; other clients that are limited have had theirs since they were accepted.
     _claim: Option<Claim>,
 }
 
@@ -179,7 +179,8 @@ async fn drive<C: Future>(mut connection: Pin<&mut C>, watch: &Watch, finish: im
     .await;
 }
 
-/// A head has at most 100 fields, as hyper has it by itself: a limit that is set costs 6 KB of memory written per request.
+/// A head has at most 100 fields, which is hyper's default: setting the limit explicitly costs 6 KB of memory written per
+/// request.
 fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder

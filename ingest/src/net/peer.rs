@@ -74,8 +74,9 @@ impl Peer {
         }
     }
 
-    /// A place for a request. One at a time has that of its connection, which is all that there is over HTTP/1; each further one counts
-    /// as a connection. A preflight takes none: it is answered at once, and a browser does not tell a page why one has failed.
+    /// A place for a request. One request at a time has the place of its connection, and over HTTP/1 there is never more than
+    /// one; each further one counts as a connection. A preflight takes no place: it is answered at once, and a browser does not
+    /// tell a page why a preflight has failed.
     pub(crate) fn place<B>(&self, request: &Request<B>) -> Result<Option<Place>, NoPlace> {
         if request.version() != Version::HTTP_2 || request.method() == Method::OPTIONS {
             return Ok(None);

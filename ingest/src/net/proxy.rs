@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 /// Whom a connection comes from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// The load balancer itself, which looks whether we are well, or cannot say.
+    /// The load balancer itself: it checks our health, or cannot say who its client is.
     Balancer,
     /// A client behind it.
     Client(IpAddr),
@@ -53,8 +53,8 @@ fn header_bytes(bytes: &[u8]) -> Result<Option<usize>, HeaderError> {
         let Some(fixed) = bytes.first_chunk::<FIXED_2_BYTES>() else { return Ok(None) };
         let length = FIXED_2_BYTES + usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
         return match length {
-            MAX_PROXY_HEADER_BYTES.. => Err(HeaderError::Malformed),
-            _ => Ok((bytes.len() >= length).then_some(length)),
+            ..=MAX_PROXY_HEADER_BYTES => Ok((bytes.len() >= length).then_some(length)),
+            _ => Err(HeaderError::Malformed),
         };
     }
     if !begins(SIGNATURE_1) {
@@ -111,7 +111,8 @@ mod tests {
     }
 
     fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
-        [SIGNATURE_2, &[command, family, 0, u8::try_from(rest.len()).unwrap()], rest].concat()
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [SIGNATURE_2, &[command, family], &length, rest].concat()
     }
 
     fn client(address: &str) -> Source {
@@ -139,6 +140,13 @@ mod tests {
         check(b"PROXY UNKNOWN\r\n", Source::Balancer);
         check(&version_2(0x20, 0x00, &[]), Source::Balancer);
         check(&version_2(0x21, 0x00, &[]), Source::Balancer);
+    }
+
+    #[test]
+    fn the_longest_header_is_taken_and_a_longer_one_refused() {
+        let of_bytes = |bytes| version_2(0x20, 0x00, &vec![0; bytes - FIXED_2_BYTES]);
+        check(&of_bytes(MAX_PROXY_HEADER_BYTES), Source::Balancer);
+        check_refused(&of_bytes(MAX_PROXY_HEADER_BYTES + 1));
     }
 
     #[test]

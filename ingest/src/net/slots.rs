@@ -1,5 +1,6 @@
-//! How many connections there may be, in all and from one address. Shared by all workers; asked once for each connection, and once
-//! for each further request of an HTTP/2 connection that is busy with one: it takes as much memory.
+//! How many connections there may be, in all and from one address. Shared by all workers; asked once for each connection, and
+//! once for each further request of an HTTP/2 connection that is busy with a request: a further one takes as much memory as a
+//! connection.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};

@@ -97,7 +97,7 @@ impl Watch {
         }
     }
 
-    /// A head is complete; the next one begins when the result is dropped.
+    /// A head is complete; its request is being answered until the result is dropped.
     pub(super) fn answering(self: &Rc<Watch>) -> Answering {
         self.answering.set(self.answering.get() + 1);
         self.phase.set(Phase::Answering);
@@ -140,7 +140,7 @@ impl Watch {
         self.wake();
     }
 
-    /// Idle connections are asked to end; who does not, and all others, are closed.
+    /// Connections idle for too long are asked to end; those that do not, and all others that are late, are closed.
     fn judge(&self, limits: &Ticks) {
         let took = self.now.get().wrapping_sub(self.since.get());
         let finishing = self.finishing.get();

@@ -34,7 +34,7 @@ enum State {
     Ready,
     /// The log has what is there and has not settled it.
     Tried,
-    /// They have refused it, and are to be given it again then.
+    /// They have refused it, and are to be given it again at this time.
     Refused(Instant),
 }
 
@@ -81,8 +81,8 @@ impl Places {
         Try { places: self.front..SpoolPlace::END, is_again: false, whose: Whose::AllBut(self.behind()) }
     }
 
-    /// The front has come to `end`, but for these partitions, whose part of what was tried is not settled: gives the try of those, if
-    /// there are any.
+    /// The front has come to `end`, except for the `unsettled` partitions, whose part of what was tried is not settled. Returns a
+    /// try for those partitions, if there are any.
     pub(super) fn advanced(&mut self, tried: &Try, end: SpoolPlace, unsettled: PartitionSet) -> Option<Try> {
         let at = tried.places.start;
         self.front = end;
@@ -93,7 +93,8 @@ impl Places {
         Some(Try { places: at..end, is_again: false, whose: Whose::These(unsettled) })
     }
 
-    /// To bring some that are behind further, if there are any that can be given something now; first those that took the last.
+    /// A try that brings some of those behind further, if any can be given something now; those that took their last try come
+    /// first.
     pub(super) fn catch_up(&mut self) -> Option<Try> {
         let ready = self.behind.iter().position(|behind| behind.state == State::Ready && !self.is_tried_at(behind.at));
         let next = ready.or_else(|| {
@@ -101,8 +102,8 @@ impl Places {
             self.behind.iter().position(|behind| is_due(behind) && !self.is_tried_at(behind.at))
         })?;
         let at = self.behind[next].at;
-        // Not past a place where others go on, and one try at a place: who leaves a place last has read everything from there to the
-        // next one, and can have it removed.
+        // A try ends where others go on, and there is one try at a place at a time: so the last to leave a place has read
+        // everything from there to the next place, and can have it removed.
         let others = self.behind.iter().map(|behind| behind.at).filter(|other| *other > at);
         let end = others.fold(self.front, SpoolPlace::min);
         let behind = &mut self.behind[next];
@@ -115,7 +116,7 @@ impl Places {
         self.behind.iter().any(|behind| behind.at == at && behind.state == State::Tried)
     }
 
-    /// What some that are behind were given ended at `end`, and these of them refused it.
+    /// Partitions that are behind were given records up to `end`; the `refused` ones refused them.
     pub(super) fn caught_up(&mut self, tried: &Try, end: SpoolPlace, refused: PartitionSet) {
         let at = tried.places.start;
         let tried = self.behind.iter().position(|behind| behind.at == at && behind.state == State::Tried);
@@ -128,7 +129,7 @@ impl Places {
         }
     }
 
-    /// Whether nobody needs any more what was read for this, since all have left its place.
+    /// Whether what was read for this try is no longer needed, since all have left its place.
     pub(super) fn is_done(&self, tried: &Try) -> bool {
         self.behind.iter().all(|behind| behind.at > tried.places.start)
     }

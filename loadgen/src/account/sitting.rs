@@ -38,7 +38,7 @@ pub(super) struct Sitting {
     session: SessionRef,
     sum: Watched,
     duration_ms: u32,
-    /// Its times are not known: all of them are one.
+    /// Whether its times are unknown and all count as one.
     blurred: bool,
     covered: Vec<(u32, u32)>,
     /// Hour of the first credit.

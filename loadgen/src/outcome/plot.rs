@@ -66,7 +66,7 @@ impl Plot {
     }
 }
 
-/// Of neighbours that fall together the greatest: a peak must not vanish.
+/// The greatest of each group of neighbours that fall together: a peak must not vanish.
 fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let size = points.len().div_ceil(MAX_POINTS).max(1);
     let greatest = |group: &[(f64, f64)]| group.iter().copied().max_by(|one, other| one.1.total_cmp(&other.1));

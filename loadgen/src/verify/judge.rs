@@ -69,8 +69,8 @@ impl<'a> TableJudge<'a> {
     }
 }
 
-/// Whether a row says what is expected, as far as that is known without the times: a corrected time is the true one and
-/// as much more as the report was on its way, and then the order of two reports may be another.
+/// Whether a row says what is expected, as far as that is known without the times: a corrected time is the true one plus
+/// the time that the report was on its way, and so the order of two reports may differ.
 fn is_near(shape: &Shape, expected: &[Cell], actual: &[Cell]) -> bool {
     let slack_ms = REQUEST_TIMEOUT.as_millis() as i64;
     shape.columns.iter().zip(expected.iter().zip(actual)).all(|((name, _), (expected, actual))| {
@@ -92,7 +92,7 @@ fn is_blurred(rows: &Rows<'_>, shape: &Shape, key: &[Cell]) -> bool {
     title.is_some_and(|title| rows.account.is_blurred(title))
 }
 
-/// The key of all times together, of a title whose times are not known.
+/// The key; of a title whose times are not known, one key for all times.
 pub(super) fn blurred(rows: &Rows<'_>, shape: &Shape, mut key: Vec<Cell>) -> Vec<Cell> {
     if is_blurred(rows, shape, &key) {
         let times = shape.key.iter().zip(&mut key).filter(|((_, kind), _)| *kind == Kind::Time);

@@ -118,7 +118,7 @@ impl Behaviour {
             Behaviour::Crasher => &Habits { kill: 20, ..WATCHER },
             Behaviour::Flaky => &Habits { again: 100, swap: 300, offline: 10, ..WATCHER },
             Behaviour::Forger => &Habits { forge: 50, again: 50, points: 0, ..WATCHER },
-            // Points are judged by the time between them, which is not what it was once the gateway has corrected it.
+            // Points are judged by the time between them, and the gateway's correction changes that time.
             Behaviour::CorrectedClock | Behaviour::Bot => &Habits { points: 0, ..WATCHER },
             Behaviour::Watcher | Behaviour::Household | Behaviour::WrongClock | Behaviour::Forgotten => &WATCHER,
         }

@@ -177,7 +177,7 @@ impl Session {
         Step { report: self.content(from_ms, wall, rate, state), deed: Deed::Played { from_ms, wall_ms: wall } }
     }
 
-    /// Plays on for more than a minute without a word. Of a point report that is more than it can prove.
+    /// Plays on for more than a minute without a report. That is more than a point report can prove.
     fn freeze(&mut self, dice: &mut Dice) -> Step {
         let wall = 4 * (17_500 + dice.below(12_500));
         if wall >= self.left_ms() {

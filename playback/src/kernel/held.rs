@@ -1,11 +1,11 @@
 //! Content that qualifies once its session is a view: by minute and territory. Most sessions are views before they have more
-//! than a minute of it; one that never becomes a view may have it from every minute and territory there are.
+//! than a minute of it; a session that never becomes a view may hold content of every minute and territory there is.
 
 use crate::credit::Territory;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// So many places are searched one by one; a tree takes more memory, and is for those who have more.
+/// Up to this many places are searched one by one; a tree takes more memory, and is for sessions with more places.
 const FEW: usize = 32;
 
 /// Minute, where it was played, and ms of content.

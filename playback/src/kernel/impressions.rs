@@ -134,8 +134,8 @@ impl Impressions {
         self.seen.iter().for_each(|seen| each(seen.line));
     }
 
-    /// Drops what no report that is not late can change, neither itself nor the reach of its day. By whole days of the
-    /// clock, so that it has no effect when within a day it is done.
+    /// Drops impressions if no report in time can change them or the reach of their day. By whole days of the clock, so that
+    /// the effect is the same whenever within a day it is done.
     pub(super) fn forget(&mut self, clock: i64, lateness_ms: i64) {
         let today = day_of(clock);
         if self.seen.retain(|seen| today <= day_of(seen.last_at.max(seen.day() + DAY_MS) + lateness_ms)) {

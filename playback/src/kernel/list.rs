@@ -1,6 +1,6 @@
-//! A list of entries that are found by key: searched while it is short, as nearly all are, by an index when it is long. So
-//! one user with many sessions costs no more per record than others do. The index is no part of the state. A single entry,
-//! which most lists have, lies in the list itself.
+//! A list of entries found by key: by search while the list is short, as nearly all are, and by an index when it is long, so
+//! that one user with many sessions costs no more per record than others do. The index is no part of the state. A single entry,
+//! which is all that most lists have, is stored in the list itself.
 
 use crate::words::WordCode;
 use hashbrown::{DefaultHashBuilder, DefaultHasher};
@@ -61,7 +61,7 @@ impl Key {
 }
 
 impl<T: Entry> List<T> {
-    /// Number of the entry that `is_it`, whose key `feed` tells.
+    /// Number of the entry that satisfies `is_it`; `feed` gives its key.
     pub(super) fn find(&mut self, feed: impl FnOnce(&mut Key), is_it: impl Fn(&T) -> bool) -> Option<usize> {
         match self {
             List::Many(many) if many.entries.len() > SHORT => many.find(feed, is_it),

@@ -18,7 +18,8 @@ pub(super) struct Waiting {
     pub(super) heartbeats: u32,
 }
 
-/// The `seq`s of one session. Mostly one run from 0; formats that do not count their reports make a run of each.
+/// The `seq`s of one session. Mostly one run from 0; in formats that do not count their reports, each report is a run of its
+/// own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sequence {
     /// Runs of consecutive `seq`s that are all in: the last of each by its first.
@@ -27,15 +28,15 @@ pub(super) struct Sequence {
     tail: Option<Playhead>,
     /// The gap before the first run is closed.
     start_closed: bool,
-    /// None: nothing is missing, or points may come into no gap any more.
+    /// None: nothing is missing between runs, or points may come into no gap there any more.
     open: Option<Box<Open>>,
 }
 
 /// What is kept of a session's gaps while points may still come into them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
-    /// The last reports of runs before the last one, by `seq`. A gap behind a run that has none is closed: a point was judged
-    /// across it, and points that belong there come too late.
+    /// The last reports of the runs before the last run, by `seq`. If a run has none here, the gap after it is closed: a point
+    /// was judged across it, and points that belong there come too late.
     tails: Ordered<Playhead>,
     /// The points that wait, by `seq`; each is the first report of its run. They are few, because none waits
     /// for many later reports.
@@ -150,7 +151,7 @@ impl Sequence {
         self.open.as_ref().is_some_and(|open| !open.waiting.is_empty())
     }
 
-    /// The first that came of the points whose wait is over.
+    /// Of the points whose wait is over, the one that came first.
     pub(super) fn due(&self, clock: i64) -> Option<u32> {
         let open = self.open.as_ref()?; // nearly never
         let due = open.waiting.iter().filter(|(_, waiting)| waiting.until <= clock);
@@ -176,7 +177,7 @@ impl Sequence {
         })
     }
 
-    /// Takes out something of what is open, and lets go of the rest when there is none.
+    /// Takes something out of `open`, and drops `open` once nothing is left in it.
     fn take<T>(&mut self, take: impl FnOnce(&mut Open) -> Option<T>) -> Option<T> {
         let open = self.open.as_mut()?;
         let taken = take(open);
@@ -186,7 +187,8 @@ impl Sequence {
         taken
     }
 
-    /// Takes in the report that comes after all others, and a gap: the last one so far is kept for what comes into that.
+    /// Takes in a report that comes after all others and after a gap: the previous last report is kept for what comes into that
+    /// gap.
     fn end_with(&mut self, playhead: Playhead) {
         if let (Some(tail), Some((_, last))) = (self.tail.replace(playhead), self.runs.last()) {
             self.open.get_or_insert_default().tails.insert(last, tail);

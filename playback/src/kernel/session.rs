@@ -28,7 +28,7 @@ pub(super) struct Session {
     /// Where its key is among those of the facts it was last in.
     #[serde(skip)]
     fact_key: u32,
-    /// The greatest clock and event time of its reports, copies and points that came too late for their place among them: a
+    /// The greatest clock or event time of its reports, including copies and points that came too late for their place: a
     /// device may be ahead of the log, and then a copy of its report is in time for longer.
     pub(super) last_at: i64,
     pub(super) heartbeats: u32,
@@ -43,13 +43,13 @@ pub(super) struct Session {
     first: Option<Credit>,
     /// Minutes since the epoch in which it had wall time.
     minutes: Intervals,
-    /// Content until the session is a view and it is all qualified.
+    /// Content that qualifies once the session is a view; empty from then on.
     unqualified: Held,
     device: Label<WordCode>,
     territory: Label<Territory>,
 }
 
-/// With it a user of one session, which lies within the user, keeps to the 320 bytes of an allocator's class.
+/// At this size a user with one session, which is stored inside the user, fits in the 320 bytes of an allocator's class.
 const _: () = assert!(size_of::<Session>() <= 200, "a session takes more memory");
 
 /// What came of accepting a report.
@@ -123,8 +123,8 @@ impl Session {
         self.device.map(|(_, device)| device).into_iter().chain([self.video])
     }
 
-    /// Notes that a report of it came, whatever becomes of it. One that was silent since before `oldest` begins anew, as if
-    /// nothing were known of it.
+    /// Notes that a report of this session came, whatever becomes of the report. A session that was silent since before
+    /// `oldest` begins anew, as if nothing were known of it.
     pub(super) fn hear(&mut self, clock: i64, event_time: i64, oldest: i64) {
         if self.last_at < oldest {
             let fact_key = self.fact_key; // it may have put out facts of this epoch

@@ -101,8 +101,8 @@ impl User {
         self.user_id.with_text(|user_id| with(self.site, user_id))
     }
 
-    /// Index of the session of this id and title, if there is one. Only where there are many the title's own number is asked
-    /// for, which is none of a title that no session has.
+    /// Index of the session with this id and title, if there is one. Only among many sessions is the title's own number asked
+    /// for; a title that no session has may have no number.
     pub(super) fn find(
         &mut self,
         session_id: &str,
@@ -119,7 +119,7 @@ impl User {
     /// Number of the session of a record, which is begun if there is none.
     pub(super) fn open(&mut self, record: &Record, words: &mut Words, serials: &mut u32) -> usize {
         let (session_id, video_id) = (&record.session_id, &record.video_id);
-        // The title of the session that is there has been read ahead; its number would have to be looked up.
+        // Compares title texts: the one in the session has been read ahead, while a number would have to be looked up.
         if let Some(index) = self.find(session_id, || words.find(video_id), |video| words.is(video, video_id)) {
             return index;
         }

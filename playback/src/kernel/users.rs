@@ -1,5 +1,5 @@
 //! The users of a partition, and how they are saved: as they were at one moment, a few at a time while records are folded. A
-//! user whom a record is about to change before is saved right then.
+//! user that a record is about to change before its turn is saved right then.
 
 use super::user::User;
 use super::{READ_AHEAD, Saved};
@@ -8,10 +8,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
 
-/// A part of a save is full with so many bytes: one that grew further would be copied from time to time.
+/// A part of a save is full at this many bytes: a part that grew further would have to be copied from time to time.
 const PART_BYTES: usize = 256 << 10;
 
-/// The tables of a partition's users. A table doubles at once, which keeps records waiting for every user in it.
+/// The tables that a partition's users are spread over. A table doubles all at once, and records wait for every user in it.
 const TABLES: usize = 64;
 
 /// The users of a partition, found by site and name.
@@ -88,7 +88,7 @@ impl Users {
         user
     }
 
-    /// The users of these names, or others whose hashes are alike: nothing of them is read to find them.
+    /// The users with these names, or others with similar hashes: no memory of a user is read to find them.
     pub(super) fn prefetch_candidates<'a>(
         &self,
         names: impl Iterator<Item = (WordCode, &'a str)>,
@@ -114,7 +114,7 @@ impl Users {
         self.saving.is_under_way
     }
 
-    /// Goes on with at most so many users; a place of a table where nobody is counts as one. What was saved since the last time.
+    /// Saves at most this many more users; an empty slot of a table counts as one. Returns what was saved since the last call.
     pub(super) fn save_some(&mut self, users: usize, words: &mut Words) -> Saved {
         let Users { tables, saving, .. } = self;
         for _ in 0..users {
@@ -122,7 +122,7 @@ impl Users {
                 saving.end();
                 break;
             }
-            // When a table grows users move behind or before this place: it goes around until none is left.
+            // When a table grows, users move to slots before or after this one: the search goes around until no user is left.
             saving.place += 1;
             if saving.place >= tables[saving.table].num_buckets() {
                 (saving.table, saving.place) = ((saving.table + 1) % TABLES, 0);
@@ -152,8 +152,8 @@ impl Saving {
         }
     }
 
-    /// Saves a user without what no report that was in time when the save began can change: so it has no effect on facts, and none
-    /// that are held are of what is dropped.
+    /// Saves a user, without whatever no report that was in time when the save began can change: dropping that has no effect on
+    /// facts, and no facts that are held refer to it.
     #[cold]
     fn save(&mut self, user: &mut User, words: &mut Words) {
         user.save = self.number;

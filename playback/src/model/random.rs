@@ -1,7 +1,7 @@
 //! Random logs by seed: honest, careless and forged players, and everything a way to the log can do to reports.
 //!
-//! What it keeps to, so that the bounded wait for points never strikes and the model is exact: a report comes at
-//! most eight places out of order in its session and together with those it was swapped with; lost reports never come.
+//! The logs keep within limits, so that the bounded wait for points never takes effect and the model is exact: a report comes
+//! at most eight places out of order in its session and together with those it was swapped with; lost reports never come.
 
 mod player;
 

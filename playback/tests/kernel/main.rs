@@ -22,7 +22,8 @@ use saves::save;
 const START: i64 = 1_763_683_200_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Folds a log and one tick after it, as far after it as points wait, in stretches of at most `stretch` records.
+/// Folds a log in stretches of at most `stretch` records, and then one tick, which comes after the log by as long as points
+/// wait.
 fn fold(log: &[Logged], stretch: usize) -> (Folded, Kernel) {
     let parameters = Parameters::default();
     let (mut kernel, mut folded, mut facts) = (Kernel::new(parameters), Folded::default(), Facts::default());
@@ -276,7 +277,7 @@ fn facts_do_not_depend_on_when_the_kernel_forgets_or_is_restored() {
             if number % 11 != 0 {
                 continue;
             }
-            // Both happen where no facts are held only: numbers of sessions are of one stretch.
+            // Both happen only where no facts are held: the numbers of sessions are valid within one stretch.
             assert!(straight == resumed, "seed {seed}");
             straight.clear();
             resumed.clear();

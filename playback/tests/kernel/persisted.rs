@@ -1,5 +1,5 @@
-//! What the kernel keeps in snapshots and puts out, byte by byte: neither says of itself in which form it is, so a change must come
-//! with another version.
+//! What the kernel keeps in snapshots and what it puts out, byte by byte: neither says which form it is in, so a change must
+//! come with another version.
 
 use super::START;
 use super::saves::save;

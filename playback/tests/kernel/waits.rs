@@ -116,8 +116,8 @@ fn a_point_waits_for_fifteen_later_reports_and_is_judged_at_the_sixteenth() {
     assert_eq!(judged_at, Some(18));
 }
 
-/// Points of so many sessions wait that not all are judged when the clock jumps by `pause_ms`; then reports of the same sessions
-/// come. Gives where the clock jumps too.
+/// So many sessions have waiting points that not all are judged when the clock jumps by `pause_ms`; then reports of the same
+/// sessions come. Also gives where in the log the clock jumps.
 fn backlog(random: &mut Random, pause_ms: i64) -> (Vec<Logged>, usize) {
     const SESSIONS: u64 = 4_000;
     let report_of = |random: &mut Random, session: u64, seq: u32, is_interval: bool| {

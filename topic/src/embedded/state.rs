@@ -47,7 +47,7 @@ impl Shared {
         topics.get(name).map(look).ok_or_else(|| LogError::NoTopic { topic: name.to_owned() })
     }
 
-    /// Waits until `ready` says so of the topic, or the deadline.
+    /// Waits until `ready` holds for the topic, or until the deadline.
     pub(super) fn wait_for(&self, name: &str, deadline: Instant, ready: impl Fn(&Topic) -> bool) {
         let mut topics = self.topics();
         while !topics.get(name).is_some_and(&ready) {

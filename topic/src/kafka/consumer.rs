@@ -211,7 +211,7 @@ impl ConsumerContext for Changes {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let is_assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
-            // What still comes is taken, and taken away again as the consumer closes: the group waits for either answer.
+            // Partitions that still come are accepted, and given back as the consumer closes: the group waits for both answers.
             let answered =
                 if is_assigned { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
             if let Err(error) = answered {

@@ -70,7 +70,7 @@ impl KafkaProducer {
         delivery
     }
 
-    /// What librdkafka has given up for: an idempotent producer that cannot keep its promise any more refuses everything.
+    /// Why librdkafka has given up: an idempotent producer that cannot keep its promise any more refuses everything.
     pub(crate) fn fatal_error(&self) -> Option<String> {
         self.0.producer.client().fatal_error().map(|(_, reason)| reason)
     }
@@ -85,7 +85,7 @@ impl KafkaProducer {
 }
 
 impl Connection {
-    /// Hands all records, which are sorted by partition, over; an error means that none was.
+    /// Hands over all records, which are sorted by partition; an error means that none was handed over.
     fn enqueue(&self, name: &str, sorted: &[&Outgoing], all: &Arc<Acknowledgement>) -> Result<(), KafkaError> {
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if !topics.contains_key(name) {

@@ -1,9 +1,9 @@
 //! What is on disk: segments, files of frames. A frame is one append: the length of its payload and the CRC-32 of length
 //! and payload, both little-endian, then the payload, its records one after the other.
 //!
-//! A frame counts when its checksum is right and its payload is records; nothing else is ever cut off or overwritten. What a power loss
-//! leaves of the last frames was not acknowledged. A wrong frame with right ones behind it is damage: it is passed over, and costs only
-//! itself.
+//! A frame counts when its checksum is right and its payload is records. What an earlier process wrote is never cut off or
+//! overwritten; only a file without any right frame is removed. What a power loss leaves of the last frames was not acknowledged.
+//! A wrong frame with right ones behind it is damage: it is passed over, and costs only itself.
 
 use super::{Depth, SpoolPlace, Spooled};
 use crate::limits;
@@ -225,8 +225,8 @@ fn tell_damage(path: &Path, at: u64, end: u64) {
     tracing::error!(segment = %path.display(), at, bytes = end - at, "damaged: the reports in it are lost");
 }
 
-/// Where the first right frame begins between two places of a segment. Texts of strangers cannot look like one, since every length in
-/// it has a byte that is no character.
+/// Where the first right frame begins between two places of a segment. Texts of strangers cannot look like a frame, since every
+/// length in a frame has a byte that is no character.
 fn right_frame(path: &Path, from: u64, to: u64) -> io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(from))?;
@@ -259,7 +259,8 @@ fn frame(file: &mut impl Read) -> io::Result<Option<(Vec<Spooled>, u64)>> {
         return Ok(None);
     }
     let bytes = HEADER_BYTES as u64 + u64::from(payload_len);
-    // What is no records is no append of ours, whatever its checksum says; kept, it would stop the reader for good.
+    // A payload that is not records is no append of ours, whatever its checksum says; if kept, it would stop the reader for
+    // good.
     Ok(decode(payload.into()).map(|records| (records, bytes)))
 }
 

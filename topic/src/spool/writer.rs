@@ -62,8 +62,8 @@ impl Writer<'_> {
         let (_, file) = self.current.as_ref().expect("`segment` found or made it");
         let synced = file.write_all_at(&self.frames, at).and_then(|()| file.sync_data());
         if synced.is_err() {
-            // They do not count as written; that they do not come back either is tried, and not relied on: they would count
-            // once all the same.
+            // They do not count as written. Truncating tries to keep them from coming back, but is not relied on: they would
+            // count once all the same.
             let _ = file.set_len(at);
         }
         let mut segments = self.shared.segments();
