@@ -4,13 +4,14 @@ use crate::flags::{AdminFlags, DatabaseFlags, LeftOutFlags, LogFlags, MAIN_PIPEL
 use anyhow::Context;
 use clap::Args;
 use ipnet::IpNet;
-use service::{Readiness, Stop, Tasks};
+use service::{Readiness, Stop, TaskError, Tasks};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use topic::Log;
 
 #[derive(Debug, Args)]
 pub(crate) struct IngestFlags {
@@ -194,6 +195,7 @@ pub(crate) async fn process(flags: ProcessFlags) -> anyhow::Result<ExitCode> {
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
         flags.log.tell();
+        tasks.spawn_companion("reading the log", watch_reading(log.clone()));
         tasks.spawn_thread("processor", move || processor::run(&log, store, settings, runtime, &readiness, &stop));
     })
     .await
@@ -206,9 +208,15 @@ pub(crate) async fn sink(flags: SinkFlags) -> anyhow::Result<ExitCode> {
     let runtime = Handle::current();
     run_role(flags.admin, |tasks, readiness, stop| {
         flags.log.tell();
+        tasks.spawn_companion("reading the log", watch_reading(log.clone()));
         tasks.spawn_thread("sink", move || sink::run(log, pool, settings, runtime, readiness, stop));
     })
     .await
+}
+
+/// Ends the role when its consumer stands still: whoever runs it starts it again, with a new one.
+async fn watch_reading(log: Log) -> Result<(), TaskError> {
+    Err(log.watch_reading().await.into())
 }
 
 /// The sink's settings for these topics.

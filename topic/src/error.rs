@@ -103,6 +103,14 @@ pub enum LogError {
         /// Why.
         source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// A Kafka consumer does not get what is on the log, and does not say why.
+    #[error("topic {topic}: {reason}: the Kafka client stands still, and a restart makes a new one")]
+    Stalled {
+        /// The topic.
+        topic: String,
+        /// What it does not get.
+        reason: String,
+    },
     /// The Kafka client or broker failed.
     #[error("kafka: {action}: {reason}")]
     Kafka {

@@ -4,6 +4,7 @@ mod consumer;
 mod context;
 mod producer;
 mod queues;
+mod reading;
 
 pub(crate) use consumer::KafkaConsumer;
 pub(crate) use producer::KafkaProducer;
@@ -14,7 +15,8 @@ use context::Events;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, util::Timeout};
-use std::sync::Arc;
+use reading::{Patience, Reading};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How to reach Kafka.
@@ -31,6 +33,8 @@ pub struct KafkaSettings {
 pub(crate) struct Kafka {
     settings: Arc<KafkaSettings>,
     admin: Arc<AdminClient<Events>>,
+    /// Of the consumer that was made last: a role has one.
+    reading: Arc<Mutex<Option<Arc<Reading>>>>,
 }
 
 impl Kafka {
@@ -39,7 +43,7 @@ impl Kafka {
             .config(&[], &[])
             .create_with_context(Events::default())
             .map_err(|error| not_made("connecting", error))?;
-        Ok(Kafka { settings: Arc::new(settings.clone()), admin: Arc::new(admin) })
+        Ok(Kafka { settings: Arc::new(settings.clone()), admin: Arc::new(admin), reading: Arc::default() })
     }
 
     pub(crate) async fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
@@ -100,7 +104,26 @@ impl Kafka {
         group: &str,
         assignment: Box<dyn Assignment>,
     ) -> Result<KafkaConsumer, LogError> {
-        KafkaConsumer::new(&self.settings, topic, group, assignment)
+        let reading = Arc::new(Reading::new(topic, group));
+        let consumer = KafkaConsumer::new(&self.settings, assignment, reading.clone())?;
+        *self.reading() = Some(reading);
+        Ok(consumer)
+    }
+
+    /// Ends when the consumer that was made last stands still.
+    pub(crate) async fn watch_reading(&self) -> LogError {
+        let reading = loop {
+            let made = self.reading().clone();
+            match made {
+                Some(reading) => break reading,
+                None => tokio::time::sleep(limits::READING_LOOK).await,
+            }
+        };
+        reading::watch(self, &reading, Patience::default()).await
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Arc<Reading>>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Partitions and least replication of a topic.
@@ -254,7 +277,7 @@ mod tests {
             let errors = [
                 Kafka::new(&settings).err(),
                 KafkaProducer::new(&settings, Duration::ZERO).err(),
-                KafkaConsumer::new(&settings, "t", "g", assignment).err(),
+                KafkaConsumer::new(&settings, assignment, Arc::new(Reading::new("t", "g"))).err(),
             ];
             for error in errors {
                 let error = error.expect("no client has such settings").to_string();

@@ -81,6 +81,15 @@ impl Log {
         }))
     }
 
+    /// Looks from time to time whether the consumer that was made last gets what is on the log. Never ends but with the error that it
+    /// does not.
+    pub async fn watch_reading(&self) -> LogError {
+        match &self.0 {
+            Kind::Kafka(kafka) => kafka.watch_reading().await,
+            Kind::Embedded(_) => std::future::pending().await, // its consumers look at its storage themselves
+        }
+    }
+
     /// Per partition, the offset after its last record.
     pub async fn end_offsets(&self, topic: &str) -> Result<Vec<u64>, LogError> {
         match &self.0 {

@@ -6,6 +6,7 @@
 
 use super::context::Events;
 use super::queues::{Fault, Queues};
+use super::reading::Reading;
 use super::{KafkaSettings, not_made, number_of};
 use crate::record::{Assignment, AssignmentError, Start};
 use crate::{LogError, Record, limits};
@@ -15,12 +16,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One member of a group on one topic.
 pub(crate) struct KafkaConsumer {
     topic: String,
+    reading: Arc<Reading>,
     assignment: Box<dyn Assignment>,
     queues: Option<Queues>, // taken out before the consumer closes
     consumer: BaseConsumer<Changes>,
@@ -42,17 +44,17 @@ enum Change {
 impl KafkaConsumer {
     pub(super) fn new(
         settings: &KafkaSettings,
-        topic: &str,
-        group: &str,
         assignment: Box<dyn Assignment>,
+        reading: Arc<Reading>,
     ) -> Result<KafkaConsumer, LogError> {
+        let topic = reading.topic.clone();
         let failed = |error| not_made("making a consumer", error);
         let consumer: BaseConsumer<Changes> =
-            config(settings, group).create_with_context(Changes::default()).map_err(failed)?;
+            config(settings, &reading.group).create_with_context(Changes::default()).map_err(failed)?;
         // SAFETY: `Drop` below drops the queues before the consumer.
         let queues = unsafe { Queues::new(consumer.client().native_ptr(), limits::CONSUME_BATCH) };
-        consumer.subscribe(&[topic]).map_err(failed)?;
-        Ok(KafkaConsumer { topic: topic.to_owned(), assignment, queues: Some(queues), consumer })
+        consumer.subscribe(&[&topic]).map_err(failed)?;
+        Ok(KafkaConsumer { topic, reading, assignment, queues: Some(queues), consumer })
     }
 
     pub(crate) fn poll(
@@ -62,6 +64,11 @@ impl KafkaConsumer {
         take: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, LogError> {
         let deadline = Instant::now() + max_wait;
+        let reading = Arc::clone(&self.reading);
+        let take = &mut |records: &[Record<'_>]| {
+            reading.came(records);
+            take(records);
+        };
         let mut given = 0;
         loop {
             if given == 0 {
@@ -70,12 +77,15 @@ impl KafkaConsumer {
             // Short turns, because the group's events come on another queue than the records.
             let left = deadline.saturating_duration_since(Instant::now());
             let wait = if given > 0 { Duration::ZERO } else { left.min(limits::CONSUMER_TURN) };
-            let (taken, faults) = self.queues().take(wait, max_records - given, take);
+            let (taken, faults) = reading.calling(|| self.queues().take(wait, max_records - given, take));
             given += taken;
             if taken > 0 {
                 self.consumer.context().events.works();
             }
             let quiet = taken == 0 && faults.is_empty();
+            if quiet && !wait.is_zero() {
+                reading.idles();
+            }
             faults.into_iter().try_for_each(|fault| self.judge(fault))?;
             if quiet && (given > 0 || left.is_zero()) {
                 return Ok(given);
@@ -92,7 +102,9 @@ impl KafkaConsumer {
         }
         self.consumer
             .seek(&self.topic, number_of(partition), place_of(to), limits::ADMIN_TIMEOUT)
-            .map_err(|error| LogError::kafka("seeking", error))
+            .map_err(|error| LogError::kafka("seeking", error))?;
+        self.reading.begins(partition, to);
+        Ok(())
     }
 
     pub(crate) fn store_offset(&mut self, partition: u32, next_offset: u64) -> Result<(), LogError> {
@@ -105,7 +117,7 @@ impl KafkaConsumer {
 
     /// Lets librdkafka speak, then carries out what the group decided.
     fn serve_events(&mut self) -> Result<(), LogError> {
-        match self.consumer.poll(Duration::ZERO) {
+        match self.reading.calling(|| self.consumer.poll(Duration::ZERO)) {
             None => {}
             Some(Err(error)) => {
                 if let Some(code) = error.rdkafka_error_code() {
@@ -139,20 +151,24 @@ impl KafkaConsumer {
         for partition in &partitions {
             let position = positions.iter().find(|position| position.partition == *partition);
             let start = position.map_or(Start::Earliest, |position| position.start);
+            self.reading.begins(*partition, start);
             offsets
                 .add_partition_offset(&self.topic, number_of(*partition), place_of(start))
                 .map_err(|error| LogError::kafka("placing partitions", error))?;
         }
         let topic = self.topic.clone();
         self.queues().take_over(&topic, &partitions)?;
-        self.consumer.incremental_assign(&offsets).map_err(|error| LogError::kafka("taking partitions", error))
+        let taken = self.reading.calling(|| self.consumer.incremental_assign(&offsets));
+        taken.map_err(|error| LogError::kafka("taking partitions", error))
     }
 
     fn lose(&mut self, partitions: &[u32]) -> Result<(), LogError> {
         self.assignment.revoked(partitions);
+        self.reading.ends(partitions);
         self.queues().release(partitions);
         let list = self.list_of(partitions);
-        self.consumer.incremental_unassign(&list).map_err(|error| LogError::kafka("giving partitions back", error))
+        let given = self.reading.calling(|| self.consumer.incremental_unassign(&list));
+        given.map_err(|error| LogError::kafka("giving partitions back", error))
     }
 
     fn list_of(&self, partitions: &[u32]) -> TopicPartitionList {
@@ -285,3 +301,6 @@ fn place_of(start: Start) -> Offset {
 fn offset_of(offset: u64) -> Offset {
     Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX)) // past the end, and Kafka says so
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Which consumers stand still, on a real Kafka. The reading of those that do not is in `tests/contract.rs`.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::kafka::Kafka;
+use crate::kafka::reading::{self, Patience};
+use crate::record::{FromTheStart, Outgoing, TopicSpec};
+use bytes::Bytes;
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+const PATIENCE: Patience =
+    Patience { look: Duration::from_millis(200), stalled_after: Duration::from_secs(1), idle_turns: 5 };
+/// Far longer than that.
+const ENOUGH: Duration = Duration::from_secs(5);
+
+/// A topic of two partitions, and a consumer that has read what was in them.
+struct Scene {
+    kafka: Kafka,
+    topic: String,
+    consumer: KafkaConsumer,
+}
+
+impl Scene {
+    async fn new(name: &str) -> Scene {
+        let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect(
+            "WATCHBEAT_TEST_BROKERS is not set: run the tests with `scripts/with-services cargo test --workspace`",
+        );
+        let kafka = Kafka::new(&KafkaSettings { brokers, client: Vec::new() }).unwrap();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let topic = format!("{name}.{}.{now}", std::process::id());
+        let spec = TopicSpec {
+            name: topic.clone(),
+            partitions: 2,
+            replication: 1,
+            retention_ms: -1,
+            max_message_bytes: 1 << 20,
+        };
+        kafka.create_topic(&spec).await.unwrap();
+        let consumer = kafka.consumer(&topic, &topic, Box::new(FromTheStart)).unwrap();
+        let mut scene = Scene { kafka, topic, consumer };
+        scene.append().await;
+        let mut came = 0;
+        while came < 2 {
+            came += scene.consumer.poll(Duration::from_millis(100), 10, &mut |_| {}).unwrap();
+        }
+        scene
+    }
+
+    /// One record to each partition.
+    async fn append(&self) {
+        let record = |partition| Outgoing { partition, key: Bytes::new(), value: Bytes::from_static(b"record") };
+        self.kafka.producer(Duration::ZERO).unwrap().append(&self.topic, &[record(0), record(1)]).await.unwrap();
+    }
+
+    /// What is said of the consumer while a thread does this with it again and again.
+    async fn watched(mut self, mut go_on: impl FnMut(&mut KafkaConsumer) + Send + 'static) -> Option<String> {
+        self.append().await;
+        let reading = self.consumer.reading.clone();
+        let going: JoinHandle<()> = std::thread::spawn(move || {
+            let until = Instant::now() + ENOUGH;
+            while Instant::now() < until {
+                go_on(&mut self.consumer);
+            }
+        });
+        let said = tokio::time::timeout(ENOUGH, reading::watch(&self.kafka, &reading, PATIENCE)).await;
+        tokio::task::spawn_blocking(|| going.join().unwrap()).await.unwrap();
+        said.ok().map(|error| error.to_string())
+    }
+}
+
+fn poll(consumer: &mut KafkaConsumer) {
+    consumer.poll(Duration::from_millis(100), 10, &mut |_| {}).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_read_everything_does_not_stand_still() {
+    assert_eq!(Scene::new("read").await.watched(poll).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_role_has_no_time_does_not_stand_still() {
+    let busy = |_: &mut KafkaConsumer| std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(Scene::new("busy").await.watched(busy).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_gets_nothing_of_a_partition_stands_still() {
+    let scene = Scene::new("paused").await;
+    scene.consumer.consumer.pause(&scene.consumer.list_of(&[1])).unwrap();
+    let said = scene.watched(poll).await.unwrap();
+    assert!(said.contains("offset 1 of partition 1 is there, and has not come for 1 s"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_come_back_from_its_client_stands_still() {
+    let hangs = |consumer: &mut KafkaConsumer| consumer.reading.calling(|| std::thread::sleep(ENOUGH));
+    let said = Scene::new("hanging").await.watched(hangs).await.unwrap();
+    assert!(said.contains("offset 1 of partition 0 is there"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_in_no_group_stands_still() {
+    let scene = Scene::new("alone").await;
+    scene.consumer.consumer.unsubscribe();
+    let said = scene.watched(poll).await.unwrap();
+    assert!(said.contains("has had no members for 1 s"), "{said}");
+}
