@@ -9,12 +9,14 @@ use std::time::Duration;
 
 /// So many requests that there is one to try for longer than the run may take: they are refused some 20,000 times a second.
 const RATE: u32 = 400_000;
+/// Few enough to be there in a moment.
+const VIEWERS: u32 = 20_000;
 
 async fn load(http2: bool, duration: Duration, stop: Stop) -> Result<Verdict, LoadError> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let settings = Settings { viewers: RATE, rate: Some(RATE), duration, http2, ..Settings::new(target) };
+    let settings = Settings { viewers: VIEWERS, rate: Some(RATE), duration, http2, ..Settings::new(target) };
     loadgen::run(settings, stop).await
 }
 
