@@ -1,5 +1,6 @@
 //! The log on Apache Kafka through librdkafka: settings and what is asked about topics.
 
+mod bootstrap;
 mod consumer;
 mod context;
 mod producer;
@@ -39,10 +40,12 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     pub(crate) fn new(settings: &KafkaSettings) -> Result<Kafka, LogError> {
-        let admin = settings
+        let admin: AdminClient<Events> = settings
             .config(&[], &[])
-            .create_with_context(Events::default())
+            .create_with_context(Events::new(&settings.brokers))
             .map_err(|error| not_made("connecting", error))?;
+        // SAFETY: who asks has the client.
+        unsafe { admin.inner().context().are_of(admin.inner().native_ptr()) };
         Ok(Kafka { settings: Arc::new(settings.clone()), admin: Arc::new(admin), reading: Arc::default() })
     }
 
@@ -131,10 +134,10 @@ impl Kafka {
         let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
         blocking(move || {
             // The whole cluster, because asking for one topic would make it where brokers create topics by themselves.
-            let metadata = admin
-                .inner()
-                .fetch_metadata(None, limits::ADMIN_TIMEOUT)
-                .map_err(|error| LogError::kafka("asking for topics", error))?;
+            let metadata = admin.inner().fetch_metadata(None, limits::ADMIN_TIMEOUT).map_err(|error| {
+                admin.inner().context().unanswered();
+                LogError::kafka("asking for topics", error)
+            })?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
             match found {
                 Some(found) if !found.partitions().is_empty() => {

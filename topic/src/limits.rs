@@ -39,13 +39,17 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
 pub const ADMIN_RETRY: Duration = Duration::from_millis(50);
 /// How often a role asks whether the log is there.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether a Kafka client knows a broker; one that has lost all of them is mended then.
+pub const BROKERS_LOOK: Duration = Duration::from_secs(5);
 /// How often it is looked whether a Kafka consumer gets what is on the log.
 pub const READING_LOOK: Duration = Duration::from_secs(15);
 /// A Kafka consumer that does not get a record for this long, although another client sees it, stands still: after an outage it
 /// takes half a minute at most.
 pub const STALLED_AFTER: Duration = Duration::from_secs(120);
-/// Turns of a Kafka consumer in which nothing came, that must be among them: else it may only have had no time.
-pub const STALLED_TURNS: u64 = 100;
+/// How long it must have waited in vain meanwhile: else it may only have had no time.
+pub const STALLED_IDLE: Duration = Duration::from_secs(30);
+/// How long asking for the end of a partition may take when a consumer is suspected to stand still.
+pub const READING_QUESTION: Duration = Duration::from_secs(5);
 /// Appends waiting for the embedded log's writer; one more makes `append` wait.
 pub const EMBEDDED_APPENDS: usize = 1_024;
 /// Appends the embedded log's writer puts under one fsync.

@@ -24,12 +24,12 @@ pub(crate) struct KafkaConsumer {
     topic: String,
     reading: Arc<Reading>,
     assignment: Box<dyn Assignment>,
+    asked: Instant,
     queues: Option<Queues>, // taken out before the consumer closes
     consumer: BaseConsumer<Changes>,
 }
 
 /// Notes what the group decided; [`KafkaConsumer::poll`] carries it out on the polling thread.
-#[derive(Default)]
 struct Changes {
     noted: Mutex<Vec<Change>>,
     closing: AtomicBool,
@@ -50,11 +50,13 @@ impl KafkaConsumer {
         let topic = reading.topic.clone();
         let failed = |error| not_made("making a consumer", error);
         let consumer: BaseConsumer<Changes> =
-            config(settings, &reading.group).create_with_context(Changes::default()).map_err(failed)?;
+            config(settings, &reading.group).create_with_context(Changes::new(&settings.brokers)).map_err(failed)?;
+        // SAFETY: the consumer is there whenever it is asked.
+        unsafe { consumer.context().events.are_of(consumer.client().native_ptr()) };
         // SAFETY: `Drop` below drops the queues before the consumer.
         let queues = unsafe { Queues::new(consumer.client().native_ptr(), limits::CONSUME_BATCH) };
         consumer.subscribe(&[&topic]).map_err(failed)?;
-        Ok(KafkaConsumer { topic, reading, assignment, queues: Some(queues), consumer })
+        Ok(KafkaConsumer { topic, reading, assignment, asked: Instant::now(), queues: Some(queues), consumer })
     }
 
     pub(crate) fn poll(
@@ -72,6 +74,7 @@ impl KafkaConsumer {
         let mut given = 0;
         loop {
             if given == 0 {
+                self.stay_connected();
                 self.serve_events()?; // only here: a partition is never revoked after records of it in one poll
             }
             // Short turns, because the group's events come on another queue than the records.
@@ -84,7 +87,7 @@ impl KafkaConsumer {
             }
             let quiet = taken == 0 && faults.is_empty();
             if quiet && !wait.is_zero() {
-                reading.idles();
+                reading.idled(wait);
             }
             faults.into_iter().try_for_each(|fault| self.judge(fault))?;
             if quiet && (given > 0 || left.is_zero()) {
@@ -113,6 +116,20 @@ impl KafkaConsumer {
             .add_partition_offset(&self.topic, number_of(partition), offset_of(next_offset))
             .and_then(|()| self.consumer.store_offsets(&offsets))
             .map_err(|error| LogError::kafka("noting an offset for monitors", error))
+    }
+
+    /// Asks now and then, to see whether there is a broker. Statistics would say so too, but pile up while a role does not poll.
+    fn stay_connected(&mut self) {
+        if self.asked.elapsed() < limits::BROKERS_LOOK {
+            return;
+        }
+        self.asked = Instant::now();
+        // It is not waited for an answer. That there is nobody to ask is said at once.
+        let answer = self.reading.calling(|| self.consumer.client().fetch_metadata(Some(&self.topic), Duration::ZERO));
+        let code = answer.err().and_then(|error| error.rdkafka_error_code());
+        if code == Some(RDKafkaErrorCode::BrokerTransportFailure) {
+            self.consumer.context().events.unanswered();
+        }
     }
 
     /// Lets librdkafka speak, then carries out what the group decided.
@@ -182,6 +199,7 @@ impl KafkaConsumer {
     /// Whether a fault on the queue ends reading or is only trouble.
     fn judge(&self, fault: Fault) -> Result<(), LogError> {
         let Fault { code, partition, offset, reason } = fault;
+        self.reading.failed(partition);
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(LogError::OutOfRange {
                 topic: self.topic.clone(),
@@ -218,6 +236,10 @@ impl Drop for KafkaConsumer {
 }
 
 impl Changes {
+    fn new(brokers: &str) -> Changes {
+        Changes { noted: Mutex::default(), closing: AtomicBool::new(false), events: Events::new(brokers) }
+    }
+
     fn take(&self) -> Vec<Change> {
         std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -7,7 +7,6 @@ use super::context::Events;
 use super::{KafkaSettings, not_made, number_of};
 use crate::delivery::Acknowledgement;
 use crate::{Delivery, LogError, Outgoing, limits};
-use rdkafka::ClientContext;
 use rdkafka::bindings::{
     RD_KAFKA_MSG_F_COPY, rd_kafka_message_t, rd_kafka_produce_batch, rd_kafka_resp_err_t, rd_kafka_topic_destroy,
     rd_kafka_topic_new, rd_kafka_topic_t,
@@ -17,6 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
 use rdkafka::util::IntoOpaque;
+use rdkafka::{ClientContext, Statistics};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::ptr;
@@ -52,9 +52,15 @@ impl KafkaProducer {
             ("acks", "all".to_owned()),
             // The topic's own limit decides.
             ("message.max.bytes", limits::MESSAGE_BYTES.to_string()),
+            ("statistics.interval.ms", limits::BROKERS_LOOK.as_millis().to_string()),
         ];
-        let producer = settings.config(&tuned, &needed).create_with_context(Reports(Events::default()));
-        let producer = producer.map_err(|error| not_made("making a producer", error))?;
+        let events = Events::new(&settings.brokers);
+        let producer: ThreadedProducer<Reports> = settings
+            .config(&tuned, &needed)
+            .create_with_context(Reports(events))
+            .map_err(|error| not_made("making a producer", error))?;
+        // SAFETY: the client polls itself, as long as it lives.
+        unsafe { producer.client().context().0.are_of(producer.client().native_ptr()) };
         Ok(KafkaProducer(Arc::new(Connection { topics: Mutex::default(), producer })))
     }
 
@@ -204,6 +210,10 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.0.stats(statistics);
     }
 }
 

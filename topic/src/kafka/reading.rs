@@ -4,9 +4,11 @@
 //! Only what is certain counts: Kafka answers another client, that client sees a record that ours does not get, or a group without the
 //! member that ours thinks it is; ours asks all the time; and all that for minutes.
 
-use super::{Kafka, blocking, end_offset};
+use super::context::Events;
+use super::{Kafka, blocking, number_of};
 use crate::record::{Record, Start};
 use crate::{LogError, limits};
+use rdkafka::admin::AdminClient;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,10 +26,19 @@ pub(super) struct Reading {
 
 #[derive(Debug, Clone, Default)]
 struct Noted {
-    /// The offset that comes next, of each partition that is assigned; unknown before the first record of one that began at the earliest.
-    next: BTreeMap<u32, Option<u64>>,
-    /// How often the consumer waited and nothing came.
-    idle_turns: u64,
+    /// The partitions that are assigned.
+    places: BTreeMap<u32, Place>,
+    /// How long the consumer has waited while nothing came.
+    idle: Duration,
+}
+
+/// How far a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The offset that comes next; unknown before the first record of a partition that began at the earliest.
+    next: Option<u64>,
+    /// Faults that came instead of records. Each shows that the client asks, so that a new one would get no further.
+    faults: u64,
 }
 
 impl Reading {
@@ -42,14 +53,14 @@ impl Reading {
             Start::Offset(offset) => Some(offset),
             Start::Earliest => None,
         };
-        self.noted().next.insert(partition, next);
+        self.noted().places.insert(partition, Place { next, faults: 0 });
     }
 
     /// These partitions are not read any more.
     pub(super) fn ends(&self, partitions: &[u32]) {
         let mut noted = self.noted();
         for partition in partitions {
-            noted.next.remove(partition);
+            noted.places.remove(partition);
         }
     }
 
@@ -57,15 +68,23 @@ impl Reading {
     pub(super) fn came(&self, records: &[Record<'_>]) {
         let mut noted = self.noted();
         for of_partition in records.chunk_by(|one, other| one.partition == other.partition) {
-            if let Some(Record { partition, offset, .. }) = of_partition.last() {
-                noted.next.insert(*partition, Some(offset + 1));
+            let last = of_partition.last().expect("a chunk is never empty");
+            if let Some(place) = noted.places.get_mut(&last.partition) {
+                place.next = Some(last.offset + 1);
             }
         }
     }
 
-    /// None came although the consumer waited.
-    pub(super) fn idles(&self) {
-        self.noted().idle_turns += 1;
+    /// A fault came.
+    pub(super) fn failed(&self, partition: u32) {
+        if let Some(place) = self.noted().places.get_mut(&partition) {
+            place.faults += 1;
+        }
+    }
+
+    /// Nothing came although the consumer waited.
+    pub(super) fn idled(&self, waited: Duration) {
+        self.noted().idle += waited;
     }
 
     /// Calls the client.
@@ -88,13 +107,13 @@ pub(super) struct Patience {
     pub(super) look: Duration,
     /// For how long it must lack the same.
     pub(super) stalled_after: Duration,
-    /// How often it must have waited in vain meanwhile.
-    pub(super) idle_turns: u64,
+    /// How long it must have waited in vain meanwhile.
+    pub(super) idle: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { look: limits::READING_LOOK, stalled_after: limits::STALLED_AFTER, idle_turns: limits::STALLED_TURNS }
+        Patience { look: limits::READING_LOOK, stalled_after: limits::STALLED_AFTER, idle: limits::STALLED_IDLE }
     }
 }
 
@@ -111,20 +130,20 @@ enum Lack {
 struct Suspicion {
     lack: Lack,
     since: Instant,
-    idle_turns: u64,
+    idle: Duration,
     calls: u64,
 }
 
 impl Suspicion {
     fn new(lack: Lack, reading: &Reading, noted: &Noted) -> Suspicion {
         let calls = reading.calls.load(Ordering::Relaxed);
-        Suspicion { lack, since: Instant::now(), idle_turns: noted.idle_turns, calls }
+        Suspicion { lack, since: Instant::now(), idle: noted.idle, calls }
     }
 
     /// Whether it had time and occasion to get what it lacks, or does not come back from a call.
     fn is_proven(&self, reading: &Reading, noted: &Noted, patience: Patience) -> bool {
         let is_stuck = self.calls % 2 == 1 && self.calls == reading.calls.load(Ordering::Relaxed);
-        let has_waited = noted.idle_turns >= self.idle_turns + patience.idle_turns;
+        let has_waited = noted.idle >= self.idle + patience.idle;
         self.since.elapsed() >= patience.stalled_after && (is_stuck || has_waited)
     }
 }
@@ -151,28 +170,37 @@ pub(super) async fn watch(kafka: &Kafka, reading: &Arc<Reading>, patience: Patie
 
 /// What the consumer lacks now, of what it had not either at the last look.
 async fn lacks(kafka: &Kafka, reading: &Arc<Reading>, before: &Noted, noted: &Noted) -> Result<Vec<Lack>, LogError> {
-    let (admin, reading) = (Arc::clone(&kafka.admin), Arc::clone(reading));
-    if noted.next.is_empty() {
+    if noted.places.is_empty() {
+        kafka.shape(&reading.topic).await?; // without the topic nobody is in the group
+        let (admin, reading) = (Arc::clone(&kafka.admin), Arc::clone(reading));
         return blocking(move || {
-            let found = admin.inner().fetch_group_list(Some(&reading.group), limits::ADMIN_TIMEOUT);
-            let found = found.map_err(|error| LogError::kafka("asking for the group", error))?;
-            let has_members = found.groups().iter().any(|group| !group.members().is_empty());
-            Ok(if has_members { Vec::new() } else { vec![Lack::Member] })
+            Ok(has_no_member(&admin, &reading.group)?.then_some(Lack::Member).into_iter().collect())
         })
         .await;
     }
-    let same = noted.next.iter().filter(|(partition, next)| before.next.get(partition) == Some(next));
-    let same: Vec<(u32, u64)> = same.filter_map(|(partition, next)| Some((*partition, (*next)?))).collect();
-    blocking(move || {
-        let mut lacks = Vec::new();
-        for (partition, next) in same {
-            if end_offset(&admin, &reading.topic, partition)? > next {
-                lacks.push(Lack::Record { partition, next });
-            }
-        }
-        Ok(lacks)
-    })
-    .await
+    let same = noted.places.iter().filter(|(partition, place)| before.places.get(partition) == Some(place));
+    let same: Vec<(u32, u64)> = same.filter_map(|(partition, place)| Some((*partition, place.next?))).collect();
+    let (admin, topic) = (Arc::clone(&kafka.admin), reading.topic.clone());
+    blocking(move || Ok(beyond(&admin, &topic, &same))).await
+}
+
+/// Whether Kafka knows the group, and that nobody is in it. A group that it does not name may be one that it cannot tell of now.
+fn has_no_member(admin: &AdminClient<Events>, group: &str) -> Result<bool, LogError> {
+    let found = admin.inner().fetch_group_list(Some(group), limits::ADMIN_TIMEOUT);
+    let found = found.map_err(|error| LogError::kafka("asking for the group", error))?;
+    Ok(found.groups().iter().any(|found| found.name() == group && matches!(found.state(), "Empty" | "Dead")))
+}
+
+/// The records that are there, of those that would come next. A partition that does not answer has no leader perhaps: then nothing
+/// of it comes to anybody, and the others are asked all the same, as long as there is time.
+fn beyond(admin: &AdminClient<Events>, topic: &str, places: &[(u32, u64)]) -> Vec<Lack> {
+    let deadline = Instant::now() + limits::ADMIN_TIMEOUT;
+    let is_there = |&&(partition, next): &&(u32, u64)| {
+        let answer = (Instant::now() < deadline)
+            .then(|| admin.inner().fetch_watermarks(topic, number_of(partition), limits::READING_QUESTION));
+        answer.and_then(Result::ok).is_some_and(|(_, end)| u64::try_from(end).is_ok_and(|end| end > next))
+    };
+    places.iter().filter(is_there).map(|&(partition, next)| Lack::Record { partition, next }).collect()
 }
 
 fn stalled(reading: &Reading, lack: &Lack, since: Duration) -> LogError {

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-const PATIENCE: Patience =
-    Patience { look: Duration::from_millis(200), stalled_after: Duration::from_secs(1), idle_turns: 5 };
+const PATIENCE: Patience = Patience {
+    look: Duration::from_millis(200),
+    stalled_after: Duration::from_secs(1),
+    idle: Duration::from_millis(300),
+};
 /// Far longer than that.
 const ENOUGH: Duration = Duration::from_secs(5);
 
@@ -69,6 +72,26 @@ impl Scene {
     }
 }
 
+/// What is said of a consumer that waits and gets nothing, of the record 0 of these partitions, while this happens to it.
+async fn said_of(scene: &Scene, topic: &str, group: &str, partitions: &[u32], happens: fn(&Reading)) -> Option<String> {
+    let reading = Arc::new(Reading::new(topic, group));
+    for partition in partitions {
+        reading.begins(*partition, Start::Offset(0));
+    }
+    let waits = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            reading.idled(Duration::from_millis(50));
+            happens(&reading);
+        }
+    };
+    let watch = reading::watch(&scene.kafka, &reading, PATIENCE);
+    let watched = async {
+        tokio::select! { said = watch => said, () = waits => unreachable!() }
+    };
+    tokio::time::timeout(ENOUGH, watched).await.ok().map(|error| error.to_string())
+}
+
 fn poll(consumer: &mut KafkaConsumer) {
     consumer.poll(Duration::from_millis(100), 10, &mut |_| {}).unwrap();
 }
@@ -105,4 +128,31 @@ async fn one_that_is_in_no_group_stands_still() {
     scene.consumer.consumer.unsubscribe();
     let said = scene.watched(poll).await.unwrap();
     assert!(said.contains("has had no members for 1 s"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_topic_is_missing_does_not_stand_still() {
+    let mut scene = Scene::new("missing").await;
+    scene.consumer.consumer.unsubscribe();
+    (0..20).for_each(|_| poll(&mut scene.consumer)); // so that the group is known, and empty
+    assert_eq!(said_of(&scene, "no.such.topic", &scene.topic, &[], |_| ()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_group_kafka_does_not_tell_of_does_not_stand_still() {
+    let scene = Scene::new("untold").await;
+    assert_eq!(said_of(&scene, &scene.topic, "no.such.group", &[], |_| ()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_gets_faults_does_not_stand_still() {
+    let scene = Scene::new("faults").await;
+    assert_eq!(said_of(&scene, &scene.topic, &scene.topic, &[0], |reading| reading.failed(0)).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stands_still_although_another_partition_does_not_answer() {
+    let scene = Scene::new("leaderless").await;
+    let said = said_of(&scene, &scene.topic, &scene.topic, &[1, 7], |_| ()).await.unwrap();
+    assert!(said.contains("offset 0 of partition 1 is there"), "{said}");
 }

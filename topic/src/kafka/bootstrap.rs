@@ -1,0 +1,94 @@
+//! A client of librdkafka that knows no broker any more is given those that it began with.
+//!
+//! librdkafka forgets a broker that Kafka's answer about the cluster does not name. A broker that is starting or stopping may name none
+//! at all, beside topics. Whether the client then begins anew with its `bootstrap.servers` depends on which of two of its threads is
+//! faster ([librdkafka#5301](https://github.com/confluentinc/librdkafka/issues/5301)). If it does not, it never connects again, and
+//! tells of no error.
+
+use rdkafka::Statistics;
+use rdkafka::bindings::{rd_kafka_brokers_add, rd_kafka_t};
+use std::ffi::CString;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// A client, and the brokers that it began with.
+pub(super) struct Bootstrap {
+    brokers: String,
+    client: AtomicPtr<rd_kafka_t>,
+}
+
+impl Bootstrap {
+    /// `host:port`, several with commas.
+    pub(super) fn new(brokers: &str) -> Bootstrap {
+        Bootstrap { brokers: brokers.to_owned(), client: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Says which client it is.
+    ///
+    /// # Safety
+    /// `client` must live whenever another function is called from now on.
+    pub(super) unsafe fn is_of(&self, client: *mut rd_kafka_t) {
+        self.client.store(client, Ordering::Release);
+    }
+
+    /// What a client says of itself.
+    pub(super) fn look(&self, statistics: &Statistics) {
+        let mut sources = statistics.brokers.values().map(|broker| broker.source.as_str());
+        if !sources.any(|source| matches!(source, "configured" | "learned")) {
+            tracing::warn!("the Kafka client has lost all brokers; giving it again those that it began with");
+            self.give();
+        }
+    }
+
+    /// Gives the client its brokers. To one that knows brokers, and waits for them, this makes no difference.
+    pub(super) fn give(&self) {
+        let client = self.client.load(Ordering::Acquire);
+        // A client with a zero among its brokers could not be made.
+        if let (false, Ok(brokers)) = (client.is_null(), CString::new(self.brokers.as_str())) {
+            // SAFETY: the client lives (see `is_of`), and librdkafka copies the text.
+            unsafe { rd_kafka_brokers_add(client, brokers.as_ptr()) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kafka;
+    use crate::record::{FromTheStart, Outgoing, TopicSpec};
+    use crate::{KafkaSettings, limits};
+    use bytes::Bytes;
+    use std::time::{Duration, Instant, SystemTime};
+
+    /// Clients that know no brokers, as those that have lost them.
+    fn cut_off(brokers: &str) -> Kafka {
+        let client = vec![("bootstrap.servers".to_owned(), String::new())];
+        Kafka::new(&KafkaSettings { brokers: brokers.to_owned(), client }).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn clients_that_have_lost_all_brokers_are_given_them_again() {
+        let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect(
+            "WATCHBEAT_TEST_BROKERS is not set: run the tests with `scripts/with-services cargo test --workspace`",
+        );
+        let kafka = cut_off(&brokers);
+        let first = kafka.describe("t").await.unwrap_err().to_string();
+        assert!(first.contains("asking for topics"), "it is not cut off: {first}");
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let topic = format!("bootstrap.{}.{now}", std::process::id());
+        let spec = TopicSpec {
+            name: topic.clone(),
+            partitions: 1,
+            replication: 1,
+            retention_ms: -1,
+            max_message_bytes: 1 << 20,
+        };
+        kafka.create_topic(&spec).await.unwrap();
+        let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from_static(b"record") };
+        kafka.producer(Duration::ZERO).unwrap().append(&topic, &[record]).await.unwrap();
+        let mut consumer = kafka.consumer(&topic, &topic, Box::new(FromTheStart)).unwrap();
+        let until = Instant::now() + limits::DELIVERY_TIMEOUT;
+        while consumer.poll(Duration::from_millis(100), 1, &mut |_| {}).unwrap() == 0 {
+            assert!(Instant::now() < until, "the consumer is cut off");
+        }
+    }
+}
