@@ -30,7 +30,7 @@ pub(crate) struct Owned {
     pub(crate) snapshot: Option<PendingSnapshot>,
     /// Offset of the newest snapshot that was written; its writer sets it.
     pub(crate) saved_to: Arc<AtomicU64>,
-    /// When the last poll was that brought records, and the offset after them.
+    /// When a poll last brought records, and the offset after them.
     pub(crate) last_record: Instant,
     pub(crate) polled_to: u64,
     pub(crate) last_tick: LastTick,
@@ -45,7 +45,7 @@ pub(crate) struct PendingSnapshot {
     /// Output before this offset must be acknowledged first.
     pub(crate) complete_to: u64,
     pub(crate) state: Packing,
-    /// Whether that is all of it.
+    /// Whether `state` is complete.
     pub(crate) is_saved: bool,
 }
 
@@ -57,8 +57,8 @@ impl Owned {
         }
     }
 
-    /// Begins a snapshot of where the shard is, if there is something new in it and it is quiet; says whether it did. One that is not
-    /// written yet is given up for it.
+    /// Begins a snapshot of the shard's present state, if that has anything new and the shard is quiet; says whether it did.
+    /// A snapshot that is not written yet is given up for it.
     pub(crate) fn begin_snapshot(&mut self) -> bool {
         let offset = self.shard.next_offset();
         if offset == self.saved_to.load(Ordering::Relaxed) || !self.shard.is_quiet() {
@@ -76,7 +76,7 @@ impl Owned {
         self.snapshot.is_none() && !self.shard.is_quiet()
     }
 
-    /// When the snapshot began that is being made, if one is.
+    /// When the snapshot that is being made was begun, if there is one.
     pub(crate) fn saving_since(&self) -> Option<Instant> {
         self.snapshot.as_ref().filter(|pending| !pending.is_saved).map(|pending| pending.begun)
     }
@@ -112,7 +112,8 @@ pub(crate) struct Restoring {
 }
 
 impl Restoring {
-    /// The fingerprint would not tell output with more partitions from that with as many as there were, but users have moved.
+    /// Refuses an added partition: users have moved, but the fingerprint, made with the old count, would not tell the outputs
+    /// apart.
     fn check(&self, partition: u32) -> Result<(), AssignmentError> {
         let Restoring { topic, partitions, .. } = self;
         if partition < *partitions {

@@ -1,10 +1,10 @@
 //! The plan that is run for a view: the view's own, but over numbers instead of texts, and for many epochs at once. Pure:
 //! plans in, plans out.
 //!
-//! Texts that are only grouped by are grouped by their numbers, a whole session key by one number, and `last_value` of a
-//! column is the greatest row, looked up afterwards. Numbers of texts and sessions are those of one epoch, so
-//! rows of two epochs never meet; a view without any has the epoch as one more group. What a view computes with texts it
-//! computes with texts.
+//! A text that a view only groups by is replaced by its number, a whole session key by a single number, and `last_value` of a
+//! column by the greatest row of the group, in which the value is looked up afterwards. Each epoch has its own numbers for
+//! texts and sessions, so rows of two epochs never meet; a view that groups by neither gets the epoch as one more group.
+//! Where a view computes with texts, the texts themselves are used.
 
 use crate::lineage::origin;
 use crate::plan::{ViewError, is_log_order, unmergeable};
@@ -100,7 +100,7 @@ fn groups(aggregate: &Aggregate, relation: &Relation, input: &LogicalPlan) -> (V
     (groups, sources)
 }
 
-/// Number of an expression among others, to which it is added if it is new: a plan has none twice.
+/// The index of an expression in `among`, to which it is added if it is new: a plan has no expression twice.
 fn number_of(expression: Expr, among: &mut Vec<Expr>) -> usize {
     among.iter().position(|known| *known == expression).unwrap_or_else(|| {
         among.push(expression);
@@ -118,7 +118,7 @@ fn last_row_of(expression: &Expr, aggregate: &Aggregate, relation: &Relation) ->
     relation.column(&origin(&aggregate.input, column)?).map(Source::LastRow)
 }
 
-/// The same plan with the columns that views do not see behind the others.
+/// The same plan, with the columns that views do not see appended after the others.
 fn with_hidden(plan: &LogicalPlan, relation: &Relation) -> Result<LogicalPlan, ViewError> {
     let inputs = plan.inputs().into_iter().map(|input| with_hidden(input, relation)).collect::<Result<Vec<_>, _>>()?;
     match (plan, inputs.as_slice()) {

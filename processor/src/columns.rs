@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 /// Stands for a text that is not there.
 pub(crate) const NO_TEXT: u32 = u32::MAX;
 
-/// The facts of the epochs of one run, column by column. Numbers of texts, sessions and rows are the run's, and each
-/// epoch has its own: so rows of two epochs never have a text or a session in common.
+/// The facts of the epochs of one run, column by column. Texts, sessions and rows are numbered across the run, and each epoch
+/// has numbers of its own, so rows of two epochs never have a text or a session in common.
 pub struct Run {
     columns: Vec<Columns>,
     texts: String,

@@ -21,7 +21,7 @@ pub fn fingerprint(parameters: Parameters, epoch_ms: i64, partitions: u32, views
     for view in views.views() {
         write!(text, "{}: {}", view.name, view.query).expect("a string takes all that is written");
         for TableColumn { name, role, kind } in &view.columns {
-            // By the numbers that they have in messages, which never change.
+            // Role and kind as their numbers in messages, which never change.
             write!(text, "; {name} {} {}", *role as i32, *kind as i32).expect("a string takes all that is written");
         }
         text.push('\n');

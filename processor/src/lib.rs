@@ -60,7 +60,7 @@ pub struct Settings {
     pub group: String,
     /// Name of the pipeline, under which its progress is kept.
     pub pipeline: String,
-    /// Folder of its snapshots in their storage: no other pipeline, and none on another topic, may have the same.
+    /// Folder of its snapshots in their storage: no other pipeline may use it, nor any pipeline on another topic.
     pub snapshots_folder: String,
     /// What the crediting rules leave open.
     pub parameters: Parameters,

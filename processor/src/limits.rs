@@ -5,11 +5,12 @@ use std::time::Duration;
 /// Records of an epoch at the most. With the next two it is part of the definition of an epoch, and so of the fingerprint.
 pub(crate) const EPOCH_RECORDS: u64 = 32_768;
 
-/// An epoch whose facts name so many bytes of texts is full: its message must be one that the topic takes, [`sql::limits::MESSAGE_BYTES`].
+/// An epoch is full when its facts name this many bytes of texts: the topic must take its message, see
+/// [`sql::limits::MESSAGE_BYTES`].
 pub(crate) const EPOCH_TEXT_BYTES: usize = 4 << 20;
 
-/// An epoch of so many rows of facts is full, for the same reason: a record may put out many rows, of points whose wait ended or of
-/// segments it took in. Records of all kinds of play have six or seven, so that seldom ends one.
+/// An epoch with this many rows of facts is full, for the same reason: a record may put out many rows, for points whose wait
+/// ended or segments that it took in. Records of all kinds of play put out six or seven, so this limit seldom ends an epoch.
 pub(crate) const EPOCH_FACTS: usize = 8 * EPOCH_RECORDS as usize;
 
 /// Records taken from the log at once.
@@ -27,12 +28,12 @@ pub(crate) const SNAPSHOTS_KEPT: usize = 3;
 /// A snapshot unpacks to at most this many bytes.
 pub(crate) const SNAPSHOT_BYTES: u64 = 16 << 30;
 
-/// How long a processor that was told to stop goes on for the ends of its epochs: two of them, and time for a tick.
+/// How long a processor that was told to stop goes on until its epochs end: the length of two epochs, and time for a tick.
 pub(crate) const WIND_DOWN: Duration = Duration::from_secs(3);
 
 /// How long a processor that was told to stop waits until its snapshots are written: well within what an orchestrator waits.
 pub(crate) const SNAPSHOTS_AT_STOP: Duration = Duration::from_secs(5);
 
-/// How far the log may be ahead of this machine's clock. While a partition's clock is ahead its reports count as late, and that is
-/// not taken back; an hour is well within the lateness bound, and more than clocks that are kept differ.
+/// How far the log may be ahead of this machine's clock. While a partition's clock is ahead, its reports count as late that much
+/// earlier, and that is not taken back; an hour is well within the lateness bound, and more than clocks that are kept differ.
 pub(crate) const LOG_AHEAD: Duration = Duration::from_hours(1);

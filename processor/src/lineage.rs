@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Unnest, Volatility};
 
-/// Functions that are null for nulls only.
+/// Functions that are null only if an argument is.
 const STRICT: [&str; 14] = [
     "abs",
     "btrim",
@@ -27,10 +27,10 @@ const STRICT: [&str; 14] = [
     "upper",
 ];
 
-/// Functions that are null when all that they are given is null.
+/// Functions that are null only if all their arguments are.
 const FIRST_THERE_IS: [&str; 4] = ["coalesce", "greatest", "least", "nvl"];
 
-/// Lists without a null in them, when what makes them is none.
+/// Functions that make lists without nulls if no argument is null.
 const LISTS: [&str; 3] = ["generate_series", "make_array", "range"];
 
 /// Refuses what could give other rows for the same facts, or in another run.
@@ -73,7 +73,7 @@ fn refusal(expression: &Expr, input: Option<&LogicalPlan>, is_passed_on: bool) -
             _ => failing(part).map(str::to_owned),
         };
         if let (None, Expr::AggregateFunction(call)) = (&refused, part) {
-            // All but the order, which is the one place for the ordinal.
+            // Everything but its `order by`, the only place for the ordinal.
             let parts = call.params.args.iter().chain(call.params.filter.as_deref());
             refused = parts.into_iter().find_map(|part| refusal(part, input, false));
             return Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Jump });
@@ -96,8 +96,8 @@ fn failing(part: &Expr) -> Option<&'static str> {
     }
 }
 
-/// Refuses casts of texts in a plan that is ready to run. The query's own plan does not have them all: a text that is compared
-/// with a number, or given to a function of numbers, is cast without a word of it.
+/// Refuses casts of texts in a plan that is ready to run. The query's own plan does not show them all: a text that is
+/// compared with a number, or passed to a function of numbers, is cast implicitly.
 pub(crate) fn check_casts(plan: &LogicalPlan) -> Result<(), ViewError> {
     let is_found = plan.exists(|node| {
         let input = node.inputs().first().copied();
@@ -143,7 +143,7 @@ fn unstable(name: &str, volatility: Volatility) -> Option<String> {
     })
 }
 
-/// The relation's column that this column of the plan's output is, unchanged; none if it is computed.
+/// The relation's column that the plan passes on unchanged as this column of its output; none if it is computed.
 pub(crate) fn origin(plan: &LogicalPlan, column: &Column) -> Option<String> {
     origin_at(plan, index(plan.schema(), column)?)
 }
@@ -217,7 +217,8 @@ fn rejects_null(condition: &Expr, column: &Column) -> bool {
     }
 }
 
-/// Where in its input the column is that `unnest` passes on as it is; else where the list is that it unfolds.
+/// Where in the input of `unnest` the column is, if it is passed on unchanged; else, as `Err`, where the list is that it
+/// unfolds.
 fn kept(unnest: &Unnest, index: usize) -> Result<usize, usize> {
     let below = unnest.dependency_indices[index];
     let is_list = unnest.list_type_columns.iter().any(|(list, _)| *list == below);

@@ -17,8 +17,8 @@ const WRITTEN: &str = "written";
 /// ... it could not be kept.
 const FAILED: &str = "failed";
 
-/// Gives the metrics their help texts and units. What alerts look at is there from the start: to them a counter that is not there
-/// is no zero, and hides what is added to it.
+/// Gives the metrics their help texts and units. Counters that alerts look at exist from the start: to an alert a missing
+/// counter is not zero, and what is first added to it goes unseen.
 pub(crate) fn describe() {
     describe_counter!(RECORDS, "Records taken from the log.");
     records(0);

@@ -56,10 +56,10 @@ pub(crate) fn empty_table(name: &str, columns: &[TableColumn]) -> Table {
     }
 }
 
-/// What a view's plan put out, one group a row, those of one epoch after those of the one before.
+/// What a view's plan put out: one row per group, the groups of each epoch after those of the epoch before.
 struct Output<'a> {
     view: &'a View,
-    /// The plan's columns, each in the type that stands for what it is.
+    /// The plan's columns, each in the type that [`plain`] gives it.
     columns: Vec<ArrayRef>,
     /// The last row of each group.
     last_rows: &'a [i64],

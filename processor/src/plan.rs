@@ -53,7 +53,7 @@ pub fn table_columns(plan: &LogicalPlan, relation: &Relation) -> Result<Vec<Tabl
             "a view aggregates with group by: rows without a key cannot be merged (having does not merge either: filter when reading)",
         );
     };
-    check_rows(&projection.input)?; // above it columns are only named, or refused below
+    check_rows(&projection.input)?; // the projection itself may only name columns: anything else is refused below
     if has_aggregate(&aggregate.input) {
         return unmergeable("a view aggregates once: sums of what was aggregated before do not add up over epochs");
     }

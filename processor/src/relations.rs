@@ -41,7 +41,7 @@ pub enum ColumnType {
 pub struct Relation {
     /// Its name in SQL.
     pub name: &'static str,
-    /// Whether rows take back earlier ones: then only sums of them mean anything.
+    /// Whether rows take back earlier ones: then only sums of them, and `last_value`, mean anything.
     pub signed: bool,
     /// Name and type of each column, without `epoch` and `ordinal`.
     pub columns: &'static [(&'static str, ColumnType)],
@@ -159,7 +159,7 @@ pub const RELATIONS: [Relation; 7] = [
 pub(crate) enum Content {
     /// The column of this number among [`Relation::columns`].
     Value(usize),
-    /// For a column of texts their numbers in the run.
+    /// The numbers that the texts of this column have in the run.
     Codes(usize),
     /// The number of the session key in the run.
     Session,

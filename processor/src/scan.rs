@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Default)]
 pub(crate) struct Slot(Mutex<Option<Arc<Run>>>);
 
-/// One relation of it.
+/// A relation of the run.
 #[derive(Debug)]
 pub(crate) struct RelationTable {
     relation: usize,
@@ -27,7 +27,7 @@ pub(crate) struct RelationTable {
     slot: Arc<Slot>,
 }
 
-/// Some columns of it, as one plan reads them.
+/// Those columns of a relation that one plan reads.
 #[derive(Debug)]
 struct Columns {
     relation: usize,

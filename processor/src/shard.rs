@@ -20,7 +20,8 @@ pub struct Shard {
     facts: Facts,
 }
 
-/// A record of the log as a shard folds it, at first a tick. To be read into again and again, so that texts keep their memory.
+/// A record of the log as a shard folds it; a tick until it has read one. It is reused for many records, so that its texts
+/// keep their memory.
 #[derive(Debug, Default)]
 pub struct Reading {
     kind: Kind,
@@ -37,7 +38,7 @@ enum Kind {
     Unreadable,
 }
 
-/// The epoch that the last record belongs to: its end is known only when the next one comes.
+/// The epoch that the last record belongs to: where it ends is known only when the next record comes.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct OpenEpoch {
     from: u64,
@@ -71,7 +72,8 @@ pub enum Folded {
     Repeated,
     /// It belongs on the late topic.
     Late,
-    /// It is no record of ours, or says what none of ours can; counted as a tick, so that one foreign record does not stop a partition for good.
+    /// It is not a record of ours, or says what none of ours can. It counts as a tick, so that one foreign record does not
+    /// stop a partition for good.
     Unreadable,
 }
 
@@ -174,7 +176,7 @@ impl Shard {
         self.kernel.prefetch(heartbeats.map(|reading| &reading.record));
     }
 
-    /// Folds the next record, and passes over those that were folded. [`Shard::cut`] comes first.
+    /// Folds the next record; a record that was folded before is passed over. Call [`Shard::cut`] first.
     pub fn fold(&mut self, offset: u64, logged_at: i64, reading: &Reading) -> Result<Folded, LogGap> {
         if offset < self.next_offset {
             return Ok(Folded::Repeated);
@@ -200,9 +202,9 @@ impl Shard {
         Ok(folded)
     }
 
-    /// Log time that must pass before something can be put out, if anything waits: the end of an epoch that has
-    /// something to say, or the end of a point's wait. The latter is past while points are left whose wait is over: then it takes
-    /// a record or a tick, whatever its time.
+    /// Log time that must be reached before something can be put out, if anything waits: the end of an epoch that has
+    /// something to say, or the end of a point's wait. The latter lies in the past while points are left whose wait is over:
+    /// they need another record or tick, whatever its time.
     pub fn due(&self) -> Option<i64> {
         let epoch = self.open.filter(|open| open.counts).map(|open| open.first_clock + self.epoch_ms);
         [epoch, self.kernel.next_deadline()].into_iter().flatten().min()
@@ -231,7 +233,7 @@ impl Shard {
         self.kernel.save_some(users)
     }
 
-    /// The state of which these are the parts one after another.
+    /// Restores the state from its saved parts, one after another.
     pub fn restore(saved: &[u8]) -> Result<Shard, postcard::Error> {
         let ((partition, epoch_ms, next_offset, open), kernel) = postcard::take_from_bytes(saved)?;
         let kernel = Kernel::restore(kernel)?;

@@ -1,7 +1,8 @@
 //! Snapshots of a partition's state in object storage. They only save time: the log is the truth.
 //!
-//! A snapshot is an object `FOLDER/PARTITION/OFFSET` that is written once, and again only when it is found damaged: magic, SHA-256 of the
-//! rest, then frames of zstd: postcard of a header, and the parts that a shard saved. A torn or damaged one is passed over for the one before.
+//! A snapshot is an object `FOLDER/PARTITION/OFFSET`, written once, and again only if it is found damaged. It is a magic, the
+//! SHA-256 of the rest, then frames of zstd: a header in postcard, and the parts that a shard saved. A torn or damaged
+//! snapshot is passed over for the one before.
 
 use crate::limits;
 use crate::shard::Shard;
@@ -28,7 +29,7 @@ pub struct Snapshots {
     fingerprint: String,
 }
 
-/// What a snapshot is of; read before the state, whose form may be another's.
+/// What a snapshot is of; read before the state, which may have another version's form.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     kernel_version: u32,
@@ -63,8 +64,8 @@ impl Snapshots {
         Snapshots { store, folder: folder.to_owned(), fingerprint: fingerprint.to_owned() }
     }
 
-    /// Writes a snapshot if there is no whole one of this offset, and removes the oldest beyond those that are kept, as far as the
-    /// storage lets it. Gives its bytes.
+    /// Writes a snapshot unless there is an undamaged one of this offset, and removes the oldest ones beyond those to be
+    /// kept, as far as the storage allows it. Returns its size in bytes.
     pub async fn write(&self, partition: u32, offset: u64, state: Packing) -> Result<usize, SnapshotError> {
         let header = Header { kernel_version: KERNEL_VERSION, fingerprint: self.fingerprint.clone(), partition };
         let bytes = Bytes::from(state.finish(&header).await);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What was begun so long ago and has no name of its own yet is nobody's any more.
+/// A file begun this long ago that still has no name of its own belongs to nobody any more.
 const UNFINISHED: Duration = Duration::from_secs(3_600);
 
 /// Why there is no object storage for snapshots.
@@ -50,8 +50,8 @@ pub fn snapshot_store(
     Ok(Arc::new(LocalFileSystem::new_with_prefix(location).map_err(|error| refused(error.to_string()))?))
 }
 
-/// Removes what processes that were killed had begun to write: the library gives it a name with a number behind `#`, and does not list
-/// it. As far as it can: another process may do the same, and a folder may be none of ours.
+/// Removes files that killed processes had begun to write: the library names such a file with `#` and a number at the end,
+/// and does not list it. It removes what it can: another process may do the same, and a folder may be none of ours.
 fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,5 +1,5 @@
-//! Ticks: records that say nothing but the time, appended where something waits for log time to pass and no record comes, so that a
-//! replay sees that time pass too.
+//! Ticks: records that say nothing but the time. They are appended where something waits for log time to pass and no record
+//! comes, so that a replay sees that time pass too.
 
 use crate::assignment::Owned;
 use crate::meters;
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Ticks {
     /// Topic of heartbeats.
     topic: String,
-    /// Whether the last one that was settled failed: told once.
+    /// Whether the tick that was last settled failed; logged once.
     is_failing: bool,
 }
 
@@ -65,7 +65,7 @@ impl Ticks {
         }
     }
 
-    /// Nothing else tells that a partition stands still because its ticks are refused.
+    /// Logs it: nothing else tells that a partition stands still because its ticks are refused.
     fn note(&mut self, outcome: Result<(), LogError>) {
         let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
         match outcome {

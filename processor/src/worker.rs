@@ -166,8 +166,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Makes snapshots, of one partition at a time and a few users at a time so that records hardly wait, and writes those whose output
-    /// is acknowledged beside the loop. After one that fails the next is tried in its time, even if nothing comes any more.
+    /// Makes snapshots, of one partition at a time and a few users at a time so that records hardly wait, and writes beside
+    /// the loop those whose output is acknowledged. After a failed one, the next is tried when it is due, even if no record
+    /// comes any more.
     fn save(&mut self) {
         let shards = &mut self.folding.shards;
         let under_way = shards.values_mut().filter_map(|owned| Some((owned.saving_since()?, owned)));
@@ -281,8 +282,8 @@ impl Folding {
         }
     }
 
-    /// Folds records of one partition into its shard. Some are read at a time: most of what folding takes is waiting for the
-    /// memory of users, which comes for many of them as soon as for one.
+    /// Folds records of one partition into its shard. Several are read at a time: folding spends most of its time waiting for
+    /// the memory of users, and that of many users comes as soon as that of one.
     fn take(&mut self, records: &[Record<'_>], every: Duration) -> Result<(), TaskError> {
         let Folding { shards, run, epochs, late, readings } = self;
         let Some(Record { partition, .. }) = records.first() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! The fingerprint of the pipeline as it is shipped. When this changes, every running pipeline refuses its snapshots and tables: it
-//! must be meant.
+//! The fingerprint of the pipeline as it is shipped. When this changes, every running pipeline refuses its snapshots and
+//! tables: the change must be intended.
 #![allow(clippy::unwrap_used)]
 
 use expect_test::expect;

@@ -42,8 +42,8 @@ fn of_many_texts(random: &mut Random) -> Record {
     Record { from_ms: Some(0), position_ms: 2_000, played_ms: 2_000, ..record(random) }
 }
 
-/// As much play as a report can tell, at the greatest speed that is credited, at any place of a title; with texts so short
-/// that it is not they that fill the epoch.
+/// As much play as a report can tell of, at the greatest speed that is credited, anywhere in a title; the texts are so short
+/// that they are not what fills the epoch.
 fn of_much_content(random: &mut Random) -> Record {
     let from_ms = random.below(100_000_000) as u32;
     let [user_id, session_id, video_id] = [(); 3].map(|()| longest(random, 8));
@@ -52,7 +52,8 @@ fn of_much_content(random: &mut Random) -> Record {
     Record { site: "s".into(), device: "d".into(), user_id, session_id, video_id, rate_thousandths: 4_000, ..played }
 }
 
-/// The same of one viewer and not many titles, under the longest names: each is in the message once, and in very many rows.
+/// The same for one viewer and not many titles, under the longest names: each name is in the message once, and in very many
+/// rows.
 fn of_much_content_under_long_names(random: &mut Random) -> Record {
     let [site, title] = [("s", 64), ("t", 124)].map(|(letter, characters)| letter.repeat(characters));
     let video_id = format!("{title}{:04}", random.below(500));
@@ -82,8 +83,8 @@ fn of_waiting_points(random: &mut Random) -> [Record; 2] {
     [first, waiting]
 }
 
-/// One report of many that play one title in pieces of two milliseconds that do not touch, as many as fit in what
-/// [`of_all_pieces`] can tell.
+/// One of many reports that play one title in pieces of two milliseconds that do not touch; there are as many pieces as fit
+/// into what [`of_all_pieces`] can tell of.
 fn of_a_piece(number: u32) -> Record {
     let played = Record { from_ms: Some(4 * number), position_ms: 4 * number + 2, played_ms: 1, ..of_all_pieces() };
     Record { seq: number, ..played }
@@ -154,7 +155,7 @@ fn rows(message: &Partial, name: &str) -> u64 {
 #[tokio::test]
 async fn the_message_of_an_epoch_of_the_longest_texts_or_the_most_play_fits_the_topic() {
     type Make = fn(&mut Random) -> Record;
-    // Each beside a table that must have so many rows of every record, or else it would not be the largest.
+    // Each with a table that must have this many rows per record: with fewer, the message would not be the largest.
     let kinds: [(Make, &str, u64); 4] = [
         (of_many_texts, "watch_segments", 1),
         (of_much_content, "video_retention", 48),

@@ -225,7 +225,7 @@ async fn partitions_that_are_saved_in_many_steps_while_records_come_are_saved_wh
     let fingerprint = fingerprint(Parameters::default(), EPOCH_MS, PARTITIONS, &views);
     let snapshots = Snapshots::new(world.store(), "main", &fingerprint);
     for partition in 0..PARTITIONS {
-        // That is behind the tick that ended the last epoch.
+        // The end lies past the tick that ended the last epoch.
         wait_until("the partition is saved to its end", async || {
             let end = world.log.end_offsets("heartbeats").await.unwrap()[partition as usize];
             saved(&world.folder(), partition).contains(&end)

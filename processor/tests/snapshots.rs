@@ -102,7 +102,7 @@ async fn only_the_newest_three_are_kept_and_one_that_is_there_is_not_changed() {
     assert_eq!(std::fs::read(file(dir.path(), 5)).unwrap(), before);
 }
 
-/// Else the one before would have to do until the next, and the log must go back to it.
+/// Otherwise the one before would have to serve until the next, and the log to reach back to it.
 #[tokio::test]
 async fn a_damaged_snapshot_is_written_anew() {
     let (dir, snapshots) = written(&[40, 41]).await;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use topic::{Consumer, FromTheStart, Log, Outgoing, TopicSpec};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// More than are judged at one record or tick, and few enough to be judged within the epoch, since a tick ends that too.
+/// More than are judged at one record or tick, yet few enough to be judged within the epoch, which a tick can end too.
 const SESSIONS: u64 = 2_500;
 
 async fn log_with_topics(dir: &TempDir) -> Log {

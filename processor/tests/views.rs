@@ -1,5 +1,5 @@
-//! The shipped views, run by DataFusion over the facts of random logs: merged by the rules that were derived from their
-//! plans they give the model's tables, and each epoch's message is the same in whatever run it was made.
+//! The shipped views, run by DataFusion over the facts of random logs: merged by the rules derived from their plans, they
+//! give the model's tables; and the message of an epoch is the same whichever run it was made in.
 #![allow(clippy::unwrap_used)]
 
 use playback::facts::Facts;

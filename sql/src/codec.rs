@@ -19,7 +19,7 @@ pub enum CodecError {
     /// Not zstd, or cut short.
     #[error("the partial is not readable zstd: {0}")]
     Compression(#[source] std::io::Error),
-    /// No frame that says how many bytes it holds, as all that were published here do: reading it takes memory for the most.
+    /// Not a frame that states its size, as every frame published here does: reading it would take memory for the largest.
     #[error("the zstd frame of the partial does not state the size of its content")]
     NoSize,
     /// A bomb, or an epoch nobody should publish.
@@ -105,7 +105,8 @@ impl Encoder {
         Encoder { compressor, plain: Vec::new() }
     }
 
-    /// The bytes of `partial`. It is refused if its topic would refuse it, or [`decode`]: what is published stops a sink for good.
+    /// The bytes of `partial`. It is refused if its topic or [`decode`] would refuse it: once published, it would stop a sink
+    /// for good.
     pub fn encode(&mut self, partial: &Partial) -> Result<Vec<u8>, CodecError> {
         check(partial)?;
         let bytes = self.bytes(partial);
@@ -249,7 +250,7 @@ fn count_texts(texts: &Texts) -> Option<i64> {
     texts.lengths.unpack().all(lies_within).then_some(texts.lengths.count.into())
 }
 
-/// Whether each number of a column is one of so many texts, or a truth value, if it should be.
+/// Whether each number of a column names one of `texts` texts, or is a truth value, where its kind asks for that.
 fn are_of_their_kind(column: &Column, texts: i64) -> bool {
     let are_truths = |numbers: &Numbers| numbers.unpack().all(|number| matches!(number, 0 | 1));
     let is_text = |number: i64| (0..texts).contains(&number);
@@ -264,7 +265,7 @@ fn are_of_their_kind(column: &Column, texts: i64) -> bool {
         }
 }
 
-/// Lower-case letters, digits and underscores: needs no quotes, and cannot be anything but a name.
+/// Lower-case letters, digits and underscores, the first no digit: within quotes it cannot be anything but a name.
 fn is_identifier(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     name.len() <= limits::IDENTIFIER_BYTES

@@ -1,10 +1,11 @@
-//! The way to the database: whom it must be, one connection, or a pool of them. What is asked over them is not decided
-//! here.
+//! How the database is reached: who its server must be, and a single connection or a pool of them. What is asked over them is
+//! not decided here.
 //!
-//! TLS as the URL's `sslmode` says. `disable`: none. `prefer`, the default: where the server has it, with whatever certificate,
-//! else clear text. That is what libpq's `prefer` does: it keeps out who only listens, and connects to a PostgreSQL as it is
-//! installed. `require`: nothing but TLS, and the certificate must be of the server's host name and of an authority that the
-//! system trusts. With an authority named: nothing but TLS in every mode, and of that authority.
+//! TLS is as the URL's `sslmode` says. `disable`: none. `prefer`, the default: TLS if the server has it, with whatever
+//! certificate, else clear text. That is what libpq's `prefer` does: it keeps out those who only listen, and connects to a
+//! PostgreSQL as it is installed. `require`: nothing but TLS, and the certificate must be for the server's host name and from
+//! an authority that the system trusts. With an authority named: nothing but TLS in every mode, and a certificate from that
+//! authority; `disable` is refused then.
 
 use std::error::Error;
 use std::fmt;
@@ -26,7 +27,7 @@ use crate::limits;
 
 pub use deadpool_postgres::{Client as Connection, PoolError, Transaction};
 
-/// A database: where it is, as whom it is asked, and whom its server must be.
+/// A database: where it is, as which user it is asked, and who its server must be.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
@@ -123,8 +124,9 @@ impl Database {
         Ok(client)
     }
 
-    /// A pool of at most `size` connections; none is made yet. Recycled without `discard all`, which would drop the prepared
-    /// statements (and which YugabyteDB's connection manager takes badly). A transaction that stands still is ended by the server.
+    /// A pool of at most `size` connections; none is made yet. They are recycled without `discard all`, which would drop the
+    /// prepared statements (and which YugabyteDB's connection manager takes badly). The server ends a transaction that stands
+    /// still.
     pub fn pool(&self, size: usize) -> Result<Pool, OpenError> {
         self.pool_of(size, None)
     }
@@ -137,7 +139,7 @@ impl Database {
     fn pool_of(&self, size: usize, statement_timeout: Option<Duration>) -> Result<Pool, OpenError> {
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
-        // As a statement: not everything between here and the server passes on what a connection begins with.
+        // Set by a statement: not everything between here and the server passes on a connection's startup parameters.
         let idle = limits::IDLE_TRANSACTION_TIMEOUT.as_millis();
         let mut set = format!("set idle_in_transaction_session_timeout = {idle}");
         if let Some(timeout) = statement_timeout {
@@ -178,8 +180,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A connection, which goes back when it is dropped. What goes wrong while a new one is set up is told as what goes wrong
-    /// while it is made: it may pass for the same reasons.
+    /// A connection, which goes back when it is dropped. An error while a new one is set up is reported like an error while
+    /// it is made: it may pass for the same reasons.
     pub async fn get(&self) -> Result<Connection, PoolError> {
         self.connections.get().await.map_err(|error| match error {
             PoolError::PostCreateHook(HookError::Backend(error)) => PoolError::Backend(error),
@@ -204,7 +206,8 @@ impl Pool {
     }
 }
 
-/// Takes every server for whom it says it is, as `prefer` does: who stands in between could as well say that there is no TLS.
+/// Accepts every server as whoever it says it is, as `prefer` does: somebody in between could just as well say that there is
+/// no TLS.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 
@@ -243,8 +246,8 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
-/// Sees to it that a peer that is gone is noticed soon, where the URL does not say how soon. That it says what the driver would
-/// do without it cannot be told from silence.
+/// Sees to it that a peer that is gone is noticed soon, unless the URL says how soon. A URL that states the driver's own
+/// default cannot be told from one that says nothing.
 fn notice_lost_connections(config: &mut Config) {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(limits::UNACKNOWLEDGED_TIMEOUT);
@@ -265,15 +268,15 @@ fn read_authorities(path: &Path) -> Result<RootCertStore, OpenError> {
     Ok(trusted)
 }
 
-/// Those that can be read: which ones are missing shows when a certificate is of one of them.
+/// The system's authorities that can be read: that one is missing shows when a certificate comes from it.
 fn system_authorities() -> RootCertStore {
     let mut trusted = RootCertStore::empty();
     trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     trusted
 }
 
-/// An error with its causes, those left out that are in the text already; and the way out, where it is of a connection to a server
-/// whose certificate nobody here knows.
+/// An error with its causes, except those that the text already contains; and with the way out, if it comes from connecting
+/// to a server whose certificate nobody here knows.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut is_stranger = false;
@@ -295,7 +298,7 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Whether TLS says that nobody who is trusted signed the certificate, within the error of input and output as which it comes.
+/// Whether this is the I/O error in which TLS reports that nobody who is trusted signed the certificate.
 fn is_of_a_stranger(cause: &(dyn Error + 'static)) -> bool {
     let within = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     let tls = within.and_then(|within| within.downcast_ref::<rustls::Error>());

@@ -19,7 +19,7 @@ pub struct LedgerCheck {
     pub dispositions: Vec<DispositionCheck>,
 }
 
-/// One partition: `next_offset` must be what became of the records before it.
+/// One partition: `next_offset` must equal the number of records accounted for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionCheck {
     /// Pipeline that wrote it.

@@ -83,7 +83,7 @@ async fn apply(
     client: &mut Client,
     migrations: &[(&'static str, &'static str)],
 ) -> Result<Vec<&'static str>, MigrateError> {
-    // That something is there already is no news.
+    // No notices that something exists already.
     run(client, "set client_min_messages = warning").await?;
     for statement in FOUNDATION {
         run(client, statement).await?;
@@ -121,7 +121,7 @@ async fn apply_locked(
     Ok(names)
 }
 
-/// The migrations that are not recorded; refuses those recorded otherwise.
+/// The migrations that are not recorded; refuses any recorded with another content.
 async fn missing(
     client: &Client,
     migrations: &[(&'static str, &'static str)],
@@ -172,7 +172,7 @@ async fn renew(client: &Client, holder: &str) -> Result<(), MigrateError> {
     }
 }
 
-/// Runs one statement, again when another process did the same thing at the same moment.
+/// Runs one statement, and repeats it if another process did the same thing at the same moment.
 async fn run(client: &Client, statement: &str) -> Result<(), tokio_postgres::Error> {
     for _ in 1..limits::MIGRATION_TRIES {
         match client.batch_execute(statement).await {

@@ -88,7 +88,7 @@ pub struct Column {
     pub nulls: Option<Numbers>,
 }
 
-/// How many records of a partition ended in which way, from the start of the log.
+/// How many records of a partition ended in each way, from the start of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 #[allow(missing_docs)]
 pub struct Ledger {

@@ -5,8 +5,9 @@ use tokio_postgres::{Client, Error, IsolationLevel, Transaction};
 
 use crate::limits;
 
-/// What `read` finds in one snapshot. YugabyteDB may be unable to keep to one while others write, and then says that there is
-/// a conflict: all is read again. `is_conflict` says so of an error of `read`; see [`is_conflict`].
+/// What `read` finds in one snapshot. YugabyteDB may be unable to keep to one while others write, and then reports a
+/// conflict: everything is read again. `is_conflict` tells whether an error of `read` is such a conflict; see
+/// [`is_conflict`].
 pub async fn read<T, F: From<Error>>(
     client: &mut Client,
     is_conflict: impl Fn(&F) -> bool,

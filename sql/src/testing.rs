@@ -71,8 +71,8 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Makes each connection fail once when it reads rows of a table, as YugabyteDB does when others write meanwhile. A read can
-/// count nothing; a lock that outlives the transaction notes who has failed.
+/// Makes each connection fail once when it reads rows of a table, as YugabyteDB does when others write meanwhile. A read
+/// cannot count; a lock that outlives the transaction records which connection has failed already.
 pub async fn conflict_once(client: &Client, table: &str) {
     let make = format!(
         "create function watchbeat.conflict_once() returns boolean language plpgsql as $$ begin

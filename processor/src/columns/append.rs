@@ -130,7 +130,7 @@ impl Appending<'_> {
     }
 }
 
-/// Texts that facts do not have as texts: names of territories and dispositions, each once an epoch.
+/// Texts that facts do not hold as texts: the names of territories and dispositions, each added once per epoch.
 pub(super) struct Names<'a> {
     texts: &'a mut String,
     text_ends: &'a mut Vec<u32>,

@@ -1,6 +1,6 @@
-//! The trial of a view: its query is run once over rows made to be hostile, before a row of the log can be. What fails on one
-//! of them would stop its pipeline for good, since the log keeps the row. A trial is no proof: it sees nothing of what a
-//! view does only with values that are not among these.
+//! The trial of a view: its query is run once over rows made to be hostile, before a row of the log can turn out so. What
+//! fails on one of them would stop its pipeline for good, since the log keeps the row. A trial is no proof: it does not show
+//! what a view does only with values that are not among these.
 
 use crate::coded::{Source, coded};
 use crate::plan::{TableColumn, ViewError, unmergeable};
@@ -23,28 +23,30 @@ use sql::partial::Role;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// So many rows that any two columns have nearly all their values together.
+/// Enough rows for any two columns to have nearly all combinations of their values.
 const ROWS: u32 = 512;
 
 /// They are read a few at a time: a view may make long lists of its numbers.
 const BATCH_ROWS: usize = 32;
 
-/// Among the texts are numbers, what looks like one, and no pattern; a view's own are added, or its filters let none pass.
+/// Some are numbers, one only looks like a number, and one is no valid pattern. The view's own texts are added, or its
+/// filters might let none pass.
 const TEXTS: [&str; 7] = ["", "a", "-", "0", "-7", "(", "ü"];
 
-/// The ends of what `playback/src/validate.rs` lets through: the times of a report; where it is in a title, and how long an
-/// interval is; what that is at the slowest speed.
+/// The bounds of what `playback/src/validate.rs` lets through: the times of a report, its position in a title, the length of
+/// an interval, and the time that such an interval takes at the slowest speed.
 const EARLIEST_MS: i64 = *validate::RECEIVED_AT.start() - validate::OLDEST_MS;
 const LATEST_MS: i64 = *validate::RECEIVED_AT.end() + validate::AHEAD_MS;
 const POSITION_MS: i64 = *validate::POSITION_MS.end();
 const INTERVAL_MS: i64 = *validate::PLAYED_MS.end();
 const PLAYED_MS: i64 = INTERVAL_MS * 1_000 / *validate::RATE_THOUSANDTHS.start();
 
-/// What a sum may be after one row: ten thousand million of them, a month of the design load for one key, still fit a bigint. A sum that does
-/// not fit ends every sink that meets it.
+/// The most that one row may add to a sum: ten thousand million such rows, a month of the design load for one key, still fit
+/// a bigint. A sum that does not fit ends every sink that meets it.
 const MOST_PER_ROW: i64 = i64::MAX / 10_000_000_000;
 
-/// Fails as the view of this plan, of this query over `relation`, would on a row; or when its sums would not fit its table before long.
+/// Fails as the view with this plan, of this query over `relation`, would fail on a row, or if its sums would not fit its
+/// table before long.
 pub(super) async fn try_out(
     query: Statement,
     plan: &LogicalPlan,
@@ -150,8 +152,8 @@ fn integer(name: &str, column_type: ColumnType, row: u32, column: usize) -> i64 
     }
 }
 
-/// One of so many, for a column in a row: the same every time, and as if by chance (the finish of splitmix64), so that the
-/// values of two columns meet in all combinations.
+/// A number below `of` for a column in a row: the same every time, yet as if random (the last steps of splitmix64), so that
+/// the values of two columns meet in all combinations.
 fn pick(row: u32, column: usize, of: usize) -> usize {
     let seed = (u64::from(row) << 8 | column as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -115,7 +115,7 @@ fn numbers_of_nothing_are_refused() {
         let message = decode(&Encoder::new().bytes(&broken)).unwrap_err().to_string();
         assert!(message.contains(expected), "expected {expected:?} in {message:?}");
     }
-    // What stands for a null need not be a text's.
+    // A null's number need not be that of a text.
     let mut nulls = partial().pack();
     nulls.tables[0].columns[2].values = Numbers::pack(&[2, 99]);
     decode(&Encoder::new().bytes(&nulls)).unwrap();

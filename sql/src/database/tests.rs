@@ -121,7 +121,7 @@ async fn a_server_that_speaks_tls_must_be_whom_it_says() {
     for host in ["localhost", "127.0.0.1"] {
         assert_eq!(speaks_tls(&server.url(host, ""), None).await, Ok(true), "{host}");
     }
-    // The name of the other one is the same.
+    // The other authority has the same name, so the signature is what does not fit.
     let stranger = "certificate: BadSignature; name the authority that signed it by --database-ca";
     let elsewhere = "certificate not valid for name \"127.0.0.1\"";
     let cases = [
