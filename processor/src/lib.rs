@@ -114,7 +114,7 @@ pub fn run(
         encoder: Encoder::new(),
         snapshots,
         snapshot_every: settings.snapshot_every,
-        producer: log.producer(LINGER)?,
+        producer: log.patient_producer(LINGER, limits::DELIVERY_TIMEOUT)?,
         runtime,
         changes,
         folding: Folding::new(),

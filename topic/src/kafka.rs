@@ -97,8 +97,8 @@ impl Kafka {
         blocking(move || (0..partitions).map(|partition| end_offset(&admin, &topic, partition)).collect()).await
     }
 
-    pub(crate) fn producer(&self, linger: Duration) -> Result<KafkaProducer, LogError> {
-        KafkaProducer::new(&self.settings, linger)
+    pub(crate) fn producer(&self, linger: Duration, delivery_timeout: Duration) -> Result<KafkaProducer, LogError> {
+        KafkaProducer::new(&self.settings, linger, delivery_timeout)
     }
 
     pub(crate) fn consumer(
@@ -279,7 +279,7 @@ mod tests {
             let assignment = Box::new(crate::FromTheStart);
             let errors = [
                 Kafka::new(&settings).err(),
-                KafkaProducer::new(&settings, Duration::ZERO).err(),
+                KafkaProducer::new(&settings, Duration::ZERO, limits::DELIVERY_TIMEOUT).err(),
                 KafkaConsumer::new(&settings, assignment, Arc::new(Reading::new("t", "g"))).err(),
             ];
             for error in errors {

@@ -64,10 +64,15 @@ impl Log {
         }
     }
 
-    /// A producer that waits up to `linger` for a batch to fill.
+    /// A producer that waits up to `linger` for a batch to fill. A delivery fails after [`limits::DELIVERY_TIMEOUT`].
     pub fn producer(&self, linger: Duration) -> Result<Producer, LogError> {
+        self.patient_producer(linger, limits::DELIVERY_TIMEOUT)
+    }
+
+    /// A producer whose deliveries fail after `delivery_timeout`.
+    pub fn patient_producer(&self, linger: Duration, delivery_timeout: Duration) -> Result<Producer, LogError> {
         Ok(Producer(match &self.0 {
-            Kind::Kafka(kafka) => ProducerKind::Kafka(kafka.producer(linger)?),
+            Kind::Kafka(kafka) => ProducerKind::Kafka(kafka.producer(linger, delivery_timeout)?),
             // The embedded writer gathers whatever waits while it syncs: waiting longer would gain nothing.
             Kind::Embedded(embedded) => ProducerKind::Embedded(embedded.producer()),
         }))

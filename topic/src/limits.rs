@@ -17,7 +17,7 @@ pub const PRODUCER_QUEUE_KBYTES: u32 = 1_048_576;
 pub const PRODUCE_BATCH_BYTES: u32 = 1_000_000;
 /// Messages of one produce batch.
 pub const PRODUCE_BATCH_MESSAGES: u32 = 10_000;
-/// How long a message may wait for its acknowledgement before the delivery fails.
+/// How long a message may wait for its acknowledgement before the delivery fails, unless its producer is more patient.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long `append` sleeps for room in a full producer queue before it looks again.
 pub const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);

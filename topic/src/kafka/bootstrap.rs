@@ -84,7 +84,8 @@ mod tests {
         };
         kafka.create_topic(&spec).await.unwrap();
         let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from_static(b"record") };
-        kafka.producer(Duration::ZERO).unwrap().append(&topic, &[record]).await.unwrap();
+        let producer = kafka.producer(Duration::ZERO, limits::DELIVERY_TIMEOUT).unwrap();
+        producer.append(&topic, &[record]).await.unwrap();
         let mut consumer = kafka.consumer(&topic, &topic, Box::new(FromTheStart)).unwrap();
         let until = Instant::now() + limits::DELIVERY_TIMEOUT;
         while consumer.poll(Duration::from_millis(100), 1, &mut |_| {}).unwrap() == 0 {

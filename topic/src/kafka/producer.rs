@@ -37,14 +37,18 @@ struct Connection {
 struct Reports(Events);
 
 impl KafkaProducer {
-    pub(super) fn new(settings: &KafkaSettings, linger: Duration) -> Result<KafkaProducer, LogError> {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        linger: Duration,
+        delivery_timeout: Duration,
+    ) -> Result<KafkaProducer, LogError> {
         let tuned = [
             ("compression.type", "lz4".to_owned()), // small zstd batches are ruinous
             ("batch.size", limits::PRODUCE_BATCH_BYTES.to_string()),
             ("batch.num.messages", limits::PRODUCE_BATCH_MESSAGES.to_string()),
             ("queue.buffering.max.messages", limits::PRODUCER_QUEUE_MESSAGES.to_string()),
             ("queue.buffering.max.kbytes", limits::PRODUCER_QUEUE_KBYTES.to_string()),
-            ("message.timeout.ms", limits::DELIVERY_TIMEOUT.as_millis().to_string()),
+            ("message.timeout.ms", delivery_timeout.as_millis().to_string()),
             ("linger.ms", linger.as_millis().to_string()),
         ];
         let needed = [
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn what_the_client_has_given_up_for_is_told() {
         let settings = KafkaSettings { brokers: "127.0.0.1:1".to_owned(), client: Vec::new() };
-        let producer = KafkaProducer::new(&settings, Duration::ZERO).unwrap();
+        let producer = KafkaProducer::new(&settings, Duration::ZERO, limits::DELIVERY_TIMEOUT).unwrap();
         assert_eq!(producer.fatal_error(), None);
         let client = producer.0.producer.client().native_ptr();
         let code = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;

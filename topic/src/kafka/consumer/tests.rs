@@ -53,7 +53,12 @@ impl Scene {
     /// One record to each partition.
     async fn append(&self) {
         let record = |partition| Outgoing { partition, key: Bytes::new(), value: Bytes::from_static(b"record") };
-        self.kafka.producer(Duration::ZERO).unwrap().append(&self.topic, &[record(0), record(1)]).await.unwrap();
+        self.kafka
+            .producer(Duration::ZERO, limits::DELIVERY_TIMEOUT)
+            .unwrap()
+            .append(&self.topic, &[record(0), record(1)])
+            .await
+            .unwrap();
     }
 
     /// What is said of the consumer while a thread does this with it again and again.
