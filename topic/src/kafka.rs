@@ -6,6 +6,8 @@ mod context;
 mod producer;
 mod queues;
 mod reading;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use consumer::KafkaConsumer;
 pub(crate) use producer::KafkaProducer;

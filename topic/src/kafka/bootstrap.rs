@@ -53,11 +53,11 @@ impl Bootstrap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Kafka;
-    use crate::record::{FromTheStart, Outgoing, TopicSpec};
+    use super::super::{Kafka, testing};
+    use crate::record::{FromTheStart, Outgoing};
     use crate::{KafkaSettings, limits};
     use bytes::Bytes;
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Duration, Instant};
 
     /// Clients that know no brokers, as those that have lost them.
     fn cut_off(brokers: &str) -> Kafka {
@@ -67,26 +67,15 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn clients_that_have_lost_all_brokers_are_given_them_again() {
-        let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect(
-            "WATCHBEAT_TEST_BROKERS is not set: run the tests with `scripts/with-services cargo test --workspace`",
-        );
-        let kafka = cut_off(&brokers);
+        let kafka = cut_off(&testing::brokers());
         let first = kafka.describe("t").await.unwrap_err().to_string();
         assert!(first.contains("asking for topics"), "it is not cut off: {first}");
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let topic = format!("bootstrap.{}.{now}", std::process::id());
-        let spec = TopicSpec {
-            name: topic.clone(),
-            partitions: 1,
-            replication: 1,
-            retention_ms: -1,
-            max_message_bytes: 1 << 20,
-        };
+        let spec = testing::new_topic("bootstrap", 1);
         kafka.create_topic(&spec).await.unwrap();
         let record = Outgoing { partition: 0, key: Bytes::new(), value: Bytes::from_static(b"record") };
         let producer = kafka.producer(Duration::ZERO, limits::DELIVERY_TIMEOUT).unwrap();
-        producer.append(&topic, &[record]).await.unwrap();
-        let mut consumer = kafka.consumer(&topic, &topic, Box::new(FromTheStart)).unwrap();
+        producer.append(&spec.name, &[record]).await.unwrap();
+        let mut consumer = kafka.consumer(&spec.name, &spec.name, Box::new(FromTheStart)).unwrap();
         let until = Instant::now() + limits::DELIVERY_TIMEOUT;
         while consumer.poll(Duration::from_millis(100), 1, &mut |_| {}).unwrap() == 0 {
             assert!(Instant::now() < until, "the consumer is cut off");

@@ -4,10 +4,10 @@
 use super::*;
 use crate::kafka::Kafka;
 use crate::kafka::reading::{self, Patience};
-use crate::record::{FromTheStart, Outgoing, TopicSpec};
+use crate::kafka::testing;
+use crate::record::{FromTheStart, Outgoing};
 use bytes::Bytes;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
 
 const PATIENCE: Patience = Patience {
     look: Duration::from_millis(200),
@@ -26,20 +26,10 @@ struct Scene {
 
 impl Scene {
     async fn new(name: &str) -> Scene {
-        let brokers = std::env::var("WATCHBEAT_TEST_BROKERS").expect(
-            "WATCHBEAT_TEST_BROKERS is not set: run the tests with `scripts/with-services cargo test --workspace`",
-        );
-        let kafka = Kafka::new(&KafkaSettings { brokers, client: Vec::new() }).unwrap();
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let topic = format!("{name}.{}.{now}", std::process::id());
-        let spec = TopicSpec {
-            name: topic.clone(),
-            partitions: 2,
-            replication: 1,
-            retention_ms: -1,
-            max_message_bytes: 1 << 20,
-        };
+        let kafka = Kafka::new(&KafkaSettings { brokers: testing::brokers(), client: Vec::new() }).unwrap();
+        let spec = testing::new_topic(name, 2);
         kafka.create_topic(&spec).await.unwrap();
+        let topic = spec.name;
         let consumer = kafka.consumer(&topic, &topic, Box::new(FromTheStart)).unwrap();
         let mut scene = Scene { kafka, topic, consumer };
         scene.append().await;
