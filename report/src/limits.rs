@@ -9,8 +9,8 @@ pub const PING_EVERY: Duration = Duration::from_secs(2);
 /// runs is not used again.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A statement that takes longer is ended by the database, which would work on for nobody otherwise. Sooner than
-/// [`ANSWER_TIMEOUT`], so that an answer of one slow statement does not cost a connection.
+/// A statement that takes longer is ended by the database, which would otherwise go on working for nobody. Shorter than
+/// [`ANSWER_TIMEOUT`], so that an answer with one slow statement does not cost a connection.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_millis(9_500);
 
 /// Rows of one kind in an answer: ten weeks of minutes. They have two or three numbers each.

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 const REQUESTS: &str = "watchbeat_report_requests_total";
 const ANSWER_SECONDS: &str = "watchbeat_report_answer_seconds";
 
-/// Tells the recorder what the metrics mean. A count of nothing is there from the start: without it nobody could tell a report that is
-/// not asked from none.
+/// Tells the recorder what the metrics mean. A count of zero is there from the start: without it, a report that nobody asks could
+/// not be told from one that is not there.
 pub(crate) fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by path and HTTP status.");
     describe_histogram!(ANSWER_SECONDS, Unit::Seconds, "Time from a request to its answer, by path.");
     counter!(REQUESTS, "path" => OTHER, "status" => "404").increment(0);
 }
 
-/// What the path of a request is that no route has.
+/// The path label of a request that no route matches.
 const OTHER: &str = "other";
 
 /// Counts a request and its answer. No label says whom or what is asked for.

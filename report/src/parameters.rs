@@ -4,7 +4,7 @@ use playback::validate::is_id;
 
 use crate::{ReportError, limits};
 
-/// The site of who names none, as gateways without keys have it.
+/// The site of a question that names none: the one that gateways without keys use.
 const DEFAULT_SITE: &str = "default";
 
 /// The site of a question.
@@ -14,7 +14,7 @@ pub(crate) fn site(named: Option<String>) -> Result<String, ReportError> {
     Ok(site)
 }
 
-/// Refuses what can be no id.
+/// Refuses what cannot be an id.
 pub(crate) fn check_id(what: &str, id: &str) -> Result<(), ReportError> {
     if is_id(id, limits::ID_CHARS) {
         return Ok(());

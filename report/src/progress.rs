@@ -14,12 +14,12 @@ pub(crate) struct CompleteTo {
     clock: Option<i64>,
     /// Records of each partition that are in.
     next_offsets: BTreeMap<i64, i64>,
-    /// Partitions of which none is: the clock says nothing of what is on them.
+    /// How many partitions have none: the clock says nothing about what is on them.
     empty_partitions: u32,
 }
 
-/// Per pipeline, the least clock and all offsets. A partition without records holds nothing back, or the clock would stand still for one
-/// to which nobody writes; it is counted instead.
+/// Per pipeline, the least clock and all offsets. A partition without records holds nothing back, or the clock would stand
+/// still for one to which nobody writes; it is counted instead.
 pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<String, CompleteTo>, ReportError> {
     let mut pipelines = BTreeMap::new();
     for row in snapshot.query(sql::queries::PROGRESS, &[]).await? {

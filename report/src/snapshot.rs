@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Row, Transaction};
 
 use crate::{ReportError, limits};
 
-/// What `read` finds in one snapshot, in time for who asked.
+/// What `read` finds in one snapshot, or an error once the asker has waited too long.
 pub(crate) async fn read<T>(
     pool: &Pool,
     read: impl AsyncFnMut(&Transaction<'_>) -> Result<T, ReportError>,
@@ -74,8 +74,8 @@ async fn in_time<T>(asking: impl Future<Output = Result<T, ReportError>>) -> Res
     tokio::time::timeout(limits::ANSWER_TIMEOUT, asking).await.unwrap_or(Err(ReportError::TooSlow))
 }
 
-/// A connection of the pool. It goes back when its answers have come; dropped before, because time is up or who asked has hung
-/// up, it is closed: the next one would wait for the end of its statement.
+/// A connection of the pool. It goes back when its answers have come. If it is dropped earlier, because time is up or the asker
+/// has hung up, it is closed: its next user would have to wait for the end of the statement.
 struct Lent(Option<Connection>);
 
 impl Lent {

@@ -135,7 +135,7 @@ fn sum(left: Consumption, right: &Consumption) -> Consumption {
     }
 }
 
-/// The instant, as the driver takes it; `instant_ms` gives none before 1970.
+/// The instant in the driver's type; `instant_ms` never gives one before 1970.
 fn time(ms: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(ms.unsigned_abs())
 }

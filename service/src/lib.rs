@@ -17,5 +17,5 @@ pub use stop::{Stop, stop_on_signals};
 pub use tasks::{Failure, Tasks};
 pub use telemetry::Metrics;
 
-/// Whatever ended a task: it only travels to the one line with which the process gives up.
+/// Whatever ended a task. It is only passed on to the line in which the process says why it gives up.
 pub type TaskError = Box<dyn std::error::Error + Send + Sync>;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-/// Ticks a second in `/proc/self/stat`: user space has always been shown 100 of them.
+/// Clock ticks per second in `/proc/self/stat`: Linux has always shown user space 100.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Appends the metrics of the process to `text`, each only if the system tells.

@@ -20,7 +20,7 @@ pub struct Chain {
     /// Epochs ahead of the chain, by their first offset.
     waiting: BTreeMap<u64, Arrival>,
     waiting_bytes: usize,
-    /// What there was no room for; all of it is further on than what waits.
+    /// Epochs for which there was no room; all of them lie beyond those that wait.
     dropped: Option<Dropped>,
     /// Where the chain stood when it was last read back for a gap.
     read_back_at: Option<u64>,
@@ -148,7 +148,7 @@ impl Chain {
         self.let_go(limits::WAITING_EPOCHS, limits::WAITING_BYTES);
     }
 
-    /// Lets the farthest go until no more wait than this; one may, whatever its size.
+    /// Lets the farthest epochs go until no more than these many wait; one may always wait, whatever its size.
     fn let_go(&mut self, epochs: usize, bytes: usize) {
         while self.waiting.len() > epochs || (self.waiting_bytes > bytes && self.waiting.len() > 1) {
             let Some((from, farthest)) = self.waiting.pop_last() else { return };
@@ -252,7 +252,7 @@ impl Chain {
     }
 }
 
-/// Where more than `bytes` wait in all, the chain that has most of them lets its farthest go; which one that is.
+/// If more than `bytes` wait in all, the chain that has most of them lets its farthest epochs go. Gives its partition.
 pub fn bound(chains: &mut BTreeMap<u32, Chain>, bytes: usize) -> Option<u32> {
     let over = chains.values().map(|chain| chain.waiting_bytes).sum::<usize>().saturating_sub(bytes);
     let some = chains.iter_mut().filter(|(_, chain)| over > 0 && chain.waiting.len() > 1);

@@ -1,5 +1,5 @@
-//! What a sink has taken in and not yet written: chains the epochs of each partition, and merges those whose turn it is into the next
-//! batch. It reads a clock only to know when a flush is due.
+//! What a sink has taken in and not yet written: chains the epochs of each partition, and merges those whose turn it is into
+//! the next batch. It reads a clock only to know when a flush is due.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Receiver;
@@ -22,18 +22,18 @@ pub(crate) struct Intake {
     pub(crate) chains: BTreeMap<u32, Chain>,
     /// Fingerprint of the tables; empty before the first epoch of any partition.
     pub(crate) fingerprint: String,
-    /// The fingerprint for which an epoch of each partition was refused last.
+    /// The fingerprint of the epoch that was last refused, of each partition.
     refused: BTreeMap<u32, String>,
     /// Epochs whose turn it is, with their partitions; empty before each poll.
     pub(crate) ready: VecDeque<(u32, Arrival)>,
     /// What is gathered.
     pub(crate) gathered: Gathered,
-    /// What is being written meanwhile; what is gathered goes on behind it.
+    /// The batch that is being written meanwhile; what is gathered comes after it.
     pub(crate) writing: Option<Writing>,
     pub(crate) pace: Pace,
     /// When what is gathered must be written.
     pub(crate) due: Option<Instant>,
-    /// Whether a partition is gathered that was taken away.
+    /// Whether something is gathered of a partition that was taken away.
     pub(crate) leaving: bool,
 }
 
@@ -91,8 +91,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Passes over an epoch of other crediting. It can never join the chain, and stays on the topic: a sink that ended for it would end
-    /// at each start, also when the right processors are back.
+    /// Passes over an epoch made with other crediting. It can never join the chain, and it stays on the topic: a sink that ended
+    /// because of it would end again at each start, even once the right processors are back.
     fn refuse(&mut self, partition: u32, offset: u64, found: String, expected: &str) {
         counter!(meters::REFUSED).increment(1);
         if self.refused.get(&partition) != Some(&found) {
@@ -152,9 +152,9 @@ impl Intake {
         self.leaving = false;
     }
 
-    /// A partition that comes back while its epochs are still on their way into the tables goes on behind them; or where the tables
-    /// are, if they are further: then somebody else has written behind what was on its way, or in its place, which the guard
-    /// finds, and all starts over.
+    /// A partition that comes back while its epochs are still on their way into the tables goes on after them, or from where the
+    /// tables are, if those are further. In that case somebody else has written after these epochs or in their place; the guard
+    /// finds that, and everything starts over.
     fn assign(&mut self, row: Progress) {
         let Progress { partition, next_offset, clock, fingerprint, partials_offset } = row;
         meters::clock(partition, next_offset, clock); // whoever wrote it may be gone, and the next transaction may fail for long
@@ -164,7 +164,8 @@ impl Intake {
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 
-    /// Where partitions are read on of which nothing is on its way into the tables. One without an epoch in them is read from the beginning.
+    /// Where to read on, for the partitions of which nothing is on its way into the tables. A partition without an epoch in the
+    /// tables is read from the beginning.
     pub(crate) fn bookmarks(&self) -> Vec<Bookmark> {
         let is_written =
             |partition| self.writing.as_ref().is_some_and(|writing| writing.batch().ranges.contains_key(partition));
@@ -179,7 +180,7 @@ impl Intake {
         quiet.map(bookmark).collect()
     }
 
-    /// Notes for each partition that is gathered where it would be read on.
+    /// Notes where each gathered partition would be read on.
     pub(crate) fn place_positions(&mut self) {
         for (partition, range) in &mut self.gathered.ranges {
             if let Some(chain) = self.chains.get(partition) {

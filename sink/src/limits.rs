@@ -14,7 +14,7 @@ pub const ROWS_PER_STATEMENT: usize = 1_000;
 /// Statements that are sent before the first of them is answered: what keeps the database busy.
 pub const STATEMENTS_UNDER_WAY: usize = 4;
 
-/// Messages per poll: so many wait in memory for their merge, decoded, and one of a full epoch takes 10 MB then. With 32 the
+/// Messages per poll: this many wait in memory for their merge, decoded, where that of a full epoch takes 10 MB. With 32 the
 /// sink spent most of its time on fresh pages.
 pub const RECORDS_PER_POLL: usize = 4;
 
@@ -31,16 +31,17 @@ pub const WAITING_EPOCHS: usize = 1_024;
 /// Bytes of epochs that may wait, per partition, decompressed: a full one has some millions.
 pub const WAITING_BYTES: usize = 64 << 20;
 
-/// Bytes of epochs that may wait in all, a quarter of the memory that a sink has in `k8s/base`. A chain keeps one whatever its size.
+/// Bytes of epochs that may wait in all, a quarter of the memory that a sink has in `k8s/base`. A chain keeps one epoch
+/// whatever its size.
 pub const WAITING_BYTES_IN_ALL: usize = 256 << 20;
 
-/// How often it is noted where partitions are read on that get nothing but repeats: well within any retention.
+/// How often it is noted where to read on, for partitions that get nothing but repeats: well within any retention.
 pub const BOOKMARK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// First pause before a transaction is tried again; doubles.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 
-/// After so many tries the database counts as away: not ready, and tried at [`AWAY_BACKOFF`].
+/// After this many tries the database counts as away: not ready, and tried at [`AWAY_BACKOFF`].
 pub const QUICK_TRIES: u32 = 10;
 
 /// Pause between tries while the database is away.

@@ -40,7 +40,7 @@ pub struct MergedColumn {
     pub role: Role,
     /// Their type.
     pub kind: Kind,
-    /// The values: an integer, ms since the epoch, the number of a text, 0 or 1. That of a null is anything.
+    /// The values: an integer, ms since the epoch, the number of a text, 0 or 1. A null's value is arbitrary.
     pub values: Vec<i64>,
     /// Which are null; empty as long as none is.
     nulls: Vec<bool>,
@@ -65,7 +65,7 @@ pub struct Work {
     pub upserts: Vec<u32>,
     /// To be deleted.
     pub deletes: Vec<u32>,
-    /// Of the upserts, those that may have come to nothing but zeros.
+    /// Those of the upserts that may have come to nothing but zeros.
     pub shrunk: Vec<u32>,
 }
 
@@ -301,7 +301,7 @@ fn is_key(column: &&Column) -> bool {
     column.role() == Role::Key
 }
 
-/// A column's values, with the numbers `codes` for texts. That of a null may be none of a text.
+/// A column's values, with the numbers `codes` for texts. A null's number need not be that of a text.
 fn values(column: &Column, codes: &[i64]) -> Vec<i64> {
     let values = column.values.unpack();
     match column.kind() {

@@ -27,8 +27,8 @@ pub(crate) const WRITE_SECONDS: &str = "watchbeat_sink_write_seconds";
 /// Log time up to which a partition is in the tables.
 pub(crate) const CLOCK: &str = "watchbeat_sink_clock_ms";
 
-/// Gives the metrics their help texts and units. What alerts look at is there from the start: to them a counter that is not there
-/// is no zero, and hides what is added to it.
+/// Gives the metrics their help texts and units. Counters that alerts look at exist from the start: to an alert a missing
+/// counter is not zero, and what is first added to it goes unseen.
 pub(crate) fn describe() {
     describe_counter!(EPOCHS, "epochs merged");
     counter!(EPOCHS).increment(0);

@@ -1,4 +1,5 @@
-//! Whose the tables are. The guard of a transaction is of one pipeline: the figures of a second would be added on top of the first's.
+//! Whose the tables are. The guard of a transaction covers one pipeline only: the figures of a second pipeline would be added on
+//! top of the first one's.
 
 use sql::database::{Pool, Transaction};
 use tokio::time::timeout;
@@ -7,7 +8,8 @@ use tokio_postgres::Row;
 use crate::{DatabaseError, limits};
 
 const CLAIM: &str = "insert into watchbeat.owner (pipeline) values ($1) on conflict (is_taken) do nothing";
-/// Tables that were written before they had an owner, or restored without one, are somebody's all the same.
+/// Another pipeline whose tables these are. Tables that were written before they had an owner, or restored without one, belong to
+/// the pipeline in their `progress`.
 const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1
     union all select pipeline from watchbeat.progress where pipeline <> $1 and next_offset > 0 limit 1";
 /// Fingerprint of the tables: their owner's, or, before that had one, that of a partition; empty before the first epoch.
@@ -26,8 +28,8 @@ pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<String, Databas
     checking.await.unwrap_or(Err(DatabaseError::TimedOut))
 }
 
-/// Makes tables that are nobody's this pipeline's, with this fingerprint, and refuses those of another. Of two that begin at once the
-/// second waits here until the first has written or failed.
+/// Claims tables that belong to nobody for this pipeline, with this fingerprint, and refuses those of another. If two sinks begin
+/// at once, the second waits here until the first has written or failed.
 pub(crate) async fn claim(
     transaction: &Transaction<'_>,
     pipeline: &str,

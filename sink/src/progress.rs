@@ -22,7 +22,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Where `partials` is read on. Of a partition of which nothing is in the tables nothing is known: retention may have taken the first.
+    /// Where `partials` is read on. For a partition that has nothing in the tables the offset is unknown: retention may have
+    /// taken the first records.
     pub(crate) fn start(&self) -> Start {
         match (self.next_offset, self.partials_offset) {
             (0, 0) => Start::Earliest,
@@ -72,8 +73,8 @@ pub(crate) struct Bookmark {
     pub(crate) partials_offset: u64,
 }
 
-/// Notes where partitions are read on that have got nothing but repeats: retention may take those. One that has moved on meanwhile is left
-/// alone.
+/// Notes where to read on, for partitions that have got nothing but repeats: retention may take those. A partition that has moved
+/// on meanwhile is left alone.
 pub(crate) async fn move_bookmarks(pool: &Pool, pipeline: &str, bookmarks: &[Bookmark]) -> Result<u64, DatabaseError> {
     let column = |of: fn(&Bookmark) -> u64| bookmarks.iter().map(|bookmark| of(bookmark).cast_signed()).collect();
     let [partitions, next_offsets, partials_offsets]: [Vec<i64>; 3] = [

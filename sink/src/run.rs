@@ -1,6 +1,6 @@
-//! The sink's loop: poll, take in, write. While the database works on one batch the next is gathered, so a sink that is behind merges
-//! more rows into one. One blocking thread, and one transaction at a time beside it. What it decides between polls is in
-//! [`crate::intake`].
+//! The sink's loop: poll, take in, write. While the database works on one batch the next is gathered, so a sink that is behind
+//! merges more rows into one. One blocking thread, and one transaction at a time beside it. What it decides between polls is
+//! in [`crate::intake`].
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ struct Sink {
     stop: Stop,
     /// How long a transaction may take at first.
     patience: Duration,
-    /// When it was last noted where partitions are read on that get nothing but repeats.
+    /// When it was last noted where to read on, for partitions that get nothing but repeats.
     bookmarked: Instant,
 }
 
@@ -123,8 +123,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Notes now and then where partitions are read on that get nothing but repeats. For the day on which retention has taken those, so a
-    /// failure can wait for the next time.
+    /// Notes now and then where to read on, for partitions that get nothing but repeats. That matters only once retention has
+    /// taken those, so a failure can wait for the next time.
     fn move_bookmarks_if_due(&mut self) {
         if self.bookmarked.elapsed() >= limits::BOOKMARK_INTERVAL {
             self.move_bookmarks();
@@ -152,8 +152,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Sends chains back to the epochs they let go. True: an epoch is missing, and perhaps `progress` knows of it; an error
-    /// when it was missing after that too.
+    /// Sends chains back to the epochs they let go. True: an epoch is missing, and perhaps `progress` has it. If it was missing
+    /// after reading that too, this is an error.
     fn look_for_missing(&mut self) -> Result<bool, SinkError> {
         let mut is_stuck = false;
         for (&partition, chain) in &mut self.intake.chains {
@@ -192,8 +192,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Waits for the batch that is being written. False: it is not in the tables, or nobody knows; all starts over from
-    /// `progress`, and what was gathered behind it would begin behind what is lost.
+    /// Waits for the batch that is being written. False: it is not in the tables, or nobody knows whether it is. Then everything
+    /// starts over from `progress`: what was gathered after the batch would leave a gap.
     fn settle(&mut self) -> Result<bool, SinkError> {
         let Some(writing) = self.intake.writing.take() else { return Ok(true) };
         let pace = self.intake.pace;

@@ -20,7 +20,7 @@ use crate::merge::{Merged, MergedTable, OrderedRows};
 use crate::upsert::write_order;
 use crate::{DatabaseError, limits, owner, progress, upsert};
 
-/// What will be written at once.
+/// What will be written in one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     /// By partition.
@@ -30,7 +30,7 @@ pub(crate) struct Gathered {
     pub(crate) epochs: usize,
 }
 
-/// What is written at once.
+/// What is written in one transaction.
 #[derive(Debug)]
 pub(crate) struct Batch {
     /// By partition, which is also the order in which their rows are locked.

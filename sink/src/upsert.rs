@@ -11,7 +11,8 @@ use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use crate::merge::{MergedColumn, MergedTable};
 
-/// Tables whose rows many partitions write, the more the later: written last, so that their locks are short.
+/// Tables whose rows are written by many partitions, those written by most of them at the end. They come last, so that their
+/// locks are held briefly.
 const HOT_TABLES: [&str; 6] =
     ["video_minutes", "title_hours", "video_retention", "ad_hours", "ad_reach", "ledger_minutes"];
 
