@@ -1,4 +1,5 @@
-//! What a request can end in besides its answer, as status and JSON. Details of the database go to the log, not to the asker.
+//! How a request can end other than with its answer, as status and JSON. Details of the database go to the log, not to the
+//! client.
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -30,7 +31,7 @@ pub enum ReportError {
     /// The database refused.
     #[error("the database failed: {}", sql::database::with_causes(.0))]
     Database(tokio_postgres::Error),
-    /// More ask than the database answers.
+    /// More requests come than the database answers.
     #[error("too many requests wait for the database")]
     Busy,
     /// The database takes its time.

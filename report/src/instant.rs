@@ -7,7 +7,8 @@ const LAST_MS: i64 = 253_402_300_799_999;
 const MS_DIGITS: usize = 13;
 
 /// Milliseconds since 1970 of `2026-11-21`, `2026-11-21T04:05[:06[.789]][Z|+01:00]`, or a plain number of ms: 0 or one of 13
-/// digits, because any other is rather a year, a date without dashes or seconds, and would be taken for some day in 1970.
+/// digits, because any other is more likely a year, a date without dashes, or a number of seconds, and would be taken for
+/// some day in 1970.
 pub(crate) fn instant_ms(text: &str) -> Option<i64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let ms = match is_number {
@@ -26,7 +27,7 @@ fn iso_ms(text: &str) -> Option<i64> {
         return Some(days * 86_400_000);
     }
     let time = time.strip_prefix(['T', ' '])?;
-    // A '+' in a query string is a blank, so a blank before an offset is taken for one.
+    // A '+' in a query string is decoded as a blank, so a blank before an offset is taken for a '+'.
     let (clock, offset_ms) = match time.find(['Z', '+', '-', ' ']) {
         None => (time, 0),
         Some(at) if time.as_bytes()[at] == b'Z' => (&time[..at], (at + 1 == time.len()).then_some(0)?),
@@ -58,7 +59,7 @@ fn bounded(value: i64, greatest: i64) -> Option<i64> {
     (value <= greatest).then_some(value)
 }
 
-/// Days of the Gregorian calendar; years begin in March here, so that the leap day is the last of one.
+/// Days of the Gregorian calendar; years begin in March here, so that the leap day is the last day of a year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {

@@ -24,7 +24,7 @@ pub fn pool(database: &Database, size: usize) -> Result<Pool, OpenError> {
     database.impatient_pool(size, limits::STATEMENT_TIMEOUT)
 }
 
-/// Serves until told to stop; requests under way are answered. The views of the names `left_out` are not kept.
+/// Serves until told to stop; requests under way are still answered. The views named in `left_out` are not kept.
 pub async fn serve(
     listener: TcpListener,
     pool: Pool,
@@ -49,7 +49,8 @@ pub async fn serve(
     Ok(served?)
 }
 
-/// The route when all the views that it `reads` are kept: from a table without rows it would answer that nothing was watched.
+/// The route if all the views that it `reads` are kept, else an error: from a table without rows it would answer that nothing
+/// was watched.
 fn if_kept(reads: &[&'static str], left_out: &[String], route: MethodRouter<Pool>) -> MethodRouter<Pool> {
     match reads.iter().copied().find(|view| left_out.iter().any(|name| name == view)) {
         Some(view) => get(async move || ReportError::LeftOut(view)),

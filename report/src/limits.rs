@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How often the database is asked whether it is there.
 pub const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// An answer that takes longer is given up, whatever number of statements it took; the connection with the statement that still
-/// runs is not used again.
+/// An answer that takes longer is given up, however many statements it took; the connection whose statement is still running
+/// is not used again.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A statement that takes longer is ended by the database, which would otherwise go on working for nobody. Shorter than

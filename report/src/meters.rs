@@ -9,8 +9,8 @@ use tokio::time::Instant;
 const REQUESTS: &str = "watchbeat_report_requests_total";
 const ANSWER_SECONDS: &str = "watchbeat_report_answer_seconds";
 
-/// Tells the recorder what the metrics mean. A count of zero is there from the start: without it, a report that nobody asks could
-/// not be told from one that is not there.
+/// Tells the recorder what the metrics mean. A count of zero exists from the start: without it, a report API that nobody asks
+/// could not be told from one that is not there.
 pub(crate) fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by path and HTTP status.");
     describe_histogram!(ANSWER_SECONDS, Unit::Seconds, "Time from a request to its answer, by path.");

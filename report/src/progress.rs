@@ -18,8 +18,8 @@ pub(crate) struct CompleteTo {
     empty_partitions: u32,
 }
 
-/// Per pipeline, the least clock and all offsets. A partition without records holds nothing back, or the clock would stand
-/// still for one to which nobody writes; it is counted instead.
+/// Per pipeline, the least clock and all offsets. A partition without records does not hold the clock back, which would
+/// otherwise stand still for a partition that nobody writes to; such partitions are counted instead.
 pub(crate) async fn complete_to(snapshot: &Transaction<'_>) -> Result<BTreeMap<String, CompleteTo>, ReportError> {
     let mut pipelines = BTreeMap::new();
     for row in snapshot.query(sql::queries::PROGRESS, &[]).await? {

@@ -30,8 +30,8 @@ pub(crate) async fn read<T>(
     .await
 }
 
-/// What `take` makes of each row of a query whose last parameter is how many it may give; only one row is held as it came. More
-/// than an answer takes are refused with the way out: a part of them would look like all.
+/// What `take` makes of each row of a query whose last parameter is the number of rows it may return; only one row at a time
+/// is held as it came. More rows than an answer takes are refused, with what to do instead: a part would look like all of them.
 pub(crate) async fn rows<T>(
     snapshot: &Transaction<'_>,
     query: &str,

@@ -114,7 +114,7 @@ fn session(row: &Row) -> Session {
     }
 }
 
-/// The union of segments that come by their start; those that touch are one.
+/// The union of segments that come sorted by their start; segments that touch become one.
 fn union(sorted: impl Iterator<Item = Segment>) -> Vec<Segment> {
     let mut united: Vec<Segment> = Vec::new();
     for segment in sorted {

@@ -47,7 +47,7 @@ impl World {
         World::of(&[], 2).await
     }
 
-    /// One whose pipeline leaves out these views, with so many connections.
+    /// A world whose pipeline leaves out these views, with this many connections.
     async fn of(left_out: &[&str], connections: usize) -> World {
         let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
         let database = TestDatabase::create().await;

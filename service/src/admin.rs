@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::{Metrics, Readiness, Stop, TaskError, limits};
 
-/// Serves the admin endpoints until dropped, so that a drain is seen too; as a companion of the other tasks
+/// Serves the admin endpoints until dropped, so that a drain is seen too: run it as a companion of the other tasks
 /// ([`crate::Tasks::spawn_companion`]).
 ///
 /// - `/livez` is 200 as long as the process can answer at all. It depends on no log and no database: an outage there must not
@@ -63,7 +63,7 @@ async fn render(State(admin): State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
 }
 
-/// Never returns: it ends with the serving beside it.
+/// Never returns: it is dropped when the serving beside it ends.
 async fn fold_regularly(metrics: &Metrics) {
     let mut tick = tokio::time::interval(limits::METRICS_UPKEEP);
     loop {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-/// Clock ticks per second in `/proc/self/stat`: Linux has always shown user space 100.
+/// Clock ticks per second in `/proc/self/stat`: Linux has always reported 100 to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Appends the metrics of the process to `text`, each only if the system tells.

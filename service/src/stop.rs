@@ -43,7 +43,7 @@ impl Default for Stop {
 /// Requests a stop at SIGTERM or SIGINT, and returns when a stop is requested, by a signal or by anybody else.
 ///
 /// From then on another signal ends the process at once, with 128 + its number as is the custom: whoever asks twice does
-/// not want to wait for the drain. That watch is the one task without an end, because its end is that of the process.
+/// not want to wait for the drain. Watching for that signal is the one task without an end: it ends with the process.
 pub async fn stop_on_signals(stop: Stop) {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,

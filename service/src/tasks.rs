@@ -66,8 +66,8 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
-    /// Runs `task` for as long as any of the others, through their drain: then it is dropped, wherever it is. Its failure is as
-    /// good as theirs.
+    /// Runs `task` for as long as any of the other tasks run, through their drain; then it is dropped, wherever it is. Its
+    /// failure counts as much as theirs.
     ///
     /// # Panics
     /// Outside a tokio runtime.

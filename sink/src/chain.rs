@@ -111,7 +111,7 @@ impl Chain {
         }
     }
 
-    /// Takes a message: the epochs that can be merged now, in order.
+    /// Takes a message, and returns the epochs that can be merged now, in order.
     pub fn take(&mut self, arrival: Arrival) -> Result<Vec<Arrival>, ChainError> {
         self.position = arrival.offset + 1;
         let found = &arrival.partial.fingerprint;
@@ -148,7 +148,7 @@ impl Chain {
         self.let_go(limits::WAITING_EPOCHS, limits::WAITING_BYTES);
     }
 
-    /// Lets the farthest epochs go until no more than these many wait; one may always wait, whatever its size.
+    /// Lets the farthest epochs go until at most this many epochs and bytes wait; one epoch may always wait, whatever its size.
     fn let_go(&mut self, epochs: usize, bytes: usize) {
         while self.waiting.len() > epochs || (self.waiting_bytes > bytes && self.waiting.len() > 1) {
             let Some((from, farthest)) = self.waiting.pop_last() else { return };
@@ -158,7 +158,7 @@ impl Chain {
         }
     }
 
-    /// The next of those that wait, if it is its turn; what has become a repeat is dropped on the way.
+    /// The first waiting epoch, if its turn has come; waiting epochs that have become repeats are dropped on the way.
     fn unblocked(&mut self) -> Result<Option<Arrival>, ChainError> {
         while let Some(first) = self.waiting.first_entry() {
             let (from, to) = (first.get().partial.from, first.get().partial.to);
@@ -175,7 +175,7 @@ impl Chain {
         Ok(None)
     }
 
-    /// Where to read `partials` again: nothing waits any more, and what was let go has its turn.
+    /// Where to read `partials` again, once nothing waits any more and it is the turn of the epochs that were let go.
     pub fn read_again(&mut self) -> Option<u64> {
         if !self.waiting.is_empty() {
             return None;
@@ -197,14 +197,14 @@ impl Chain {
         }
     }
 
-    /// Whether so much waits that there was no room for it, and the missing epoch was not to be found.
+    /// Whether epochs wait, others found no room, and the missing epoch was not found.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         let is_at_end = |dropped: Dropped| dropped.end.is_some_and(|end| self.position >= end);
         !self.waiting.is_empty() && self.dropped.is_some_and(is_at_end)
     }
 
-    /// Remembers that a stuck chain is read back; the second time at the same place is the end.
+    /// Remembers that a stuck chain is being read back; a second time at the same place is an error.
     pub fn note_read_back(&mut self) -> Result<(), ChainError> {
         if self.read_back_at == Some(self.next) {
             let first = self.waiting.keys().next().copied().unwrap_or(self.next);
@@ -214,7 +214,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Stands where `progress` says, with nothing waiting.
+    /// Moves the chain to where `progress` says, with nothing waiting.
     pub fn reset(&mut self, next: u64, fingerprint: String, position: u64) {
         *self = Chain { read_back_at: self.read_back_at, ..Chain::new(next, fingerprint, position) };
     }
@@ -231,7 +231,7 @@ impl Chain {
         &self.fingerprint
     }
 
-    /// Before its first epoch: that must have this fingerprint, if it is not empty.
+    /// Before the first epoch, demands that it has this fingerprint; an empty one demands nothing.
     pub fn expect_fingerprint(&mut self, fingerprint: &str) {
         if self.fingerprint.is_empty() {
             fingerprint.clone_into(&mut self.fingerprint);
@@ -252,7 +252,7 @@ impl Chain {
     }
 }
 
-/// If more than `bytes` wait in all, the chain that has most of them lets its farthest epochs go. Gives its partition.
+/// If more than `bytes` wait in all, the chain with the most waiting bytes lets its farthest epochs go. Returns its partition.
 pub fn bound(chains: &mut BTreeMap<u32, Chain>, bytes: usize) -> Option<u32> {
     let over = chains.values().map(|chain| chain.waiting_bytes).sum::<usize>().saturating_sub(bytes);
     let some = chains.iter_mut().filter(|(_, chain)| over > 0 && chain.waiting.len() > 1);

@@ -62,7 +62,7 @@ fn is_read_only(error: &DatabaseError) -> bool {
     matches!(error, DatabaseError::Query(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION))
 }
 
-/// What the server said, by its code. An unknown internal error may be anything, so it is not repeated.
+/// Whether the server's failure passes by itself, by its code. An unknown internal error may be anything, so it is not repeated.
 fn is_passing_code(code: &SqlState, message: &str) -> bool {
     let conflict = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
     let ended = [SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, SqlState::QUERY_CANCELED];
@@ -75,8 +75,8 @@ fn is_passing_code(code: &SqlState, message: &str) -> bool {
         || (*code == SqlState::INTERNAL_ERROR && is_passing_message(&message.to_lowercase()))
 }
 
-/// What YugabyteDB says without a code of its own, in lower case: that the schema has changed, or that its own servers did not reach
-/// each other, which it begins with the name of the failure.
+/// Whether this message, in lower case, is one that YugabyteDB sends without a code of its own: that the schema has changed, or
+/// that its own servers did not reach each other. The latter kind begins with the name of the failure.
 fn is_passing_message(message: &str) -> bool {
     let unreached = ["timed out", "network error", "service unavailable", "remote error"];
     message.contains("schema version mismatch")

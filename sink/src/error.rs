@@ -88,7 +88,7 @@ pub enum DatabaseError {
         /// Whose epochs are in the tables.
         other: String,
     },
-    /// Another sink began the tables with epochs of other crediting meanwhile.
+    /// Meanwhile another sink has begun the tables with epochs made with different crediting.
     #[error(
         "epochs of fingerprint {found} cannot join tables of {expected}: changed crediting or SQL needs a new pipeline name and a database of its own"
     )]

@@ -136,7 +136,7 @@ impl Intake {
         }
     }
 
-    /// A partition is another sink's now, which reads what is ready; what is gathered of it is written at once.
+    /// The partition is now another sink's, which reads the ready epochs itself; what is gathered from it is written at once.
     pub(crate) fn revoke(&mut self, partition: u32) {
         self.chains.remove(&partition);
         meters::waiting(partition, 0);
@@ -144,7 +144,7 @@ impl Intake {
         self.leaving |= self.gathered.ranges.contains_key(&partition);
     }
 
-    /// Drops what is merged or waits for it.
+    /// Drops what is merged and what waits to be merged.
     pub(crate) fn forget_gathered(&mut self) {
         self.gathered = Gathered::default();
         self.ready.clear();
@@ -152,9 +152,9 @@ impl Intake {
         self.leaving = false;
     }
 
-    /// A partition that comes back while its epochs are still on their way into the tables goes on after them, or from where the
-    /// tables are, if those are further. In that case somebody else has written after these epochs or in their place; the guard
-    /// finds that, and everything starts over.
+    /// A partition that comes back while its epochs are still on their way into the tables continues after those epochs, or
+    /// where the tables end if that is further on. In the latter case somebody else has written after these epochs or in their
+    /// place; the guard detects that, and everything starts over.
     fn assign(&mut self, row: Progress) {
         let Progress { partition, next_offset, clock, fingerprint, partials_offset } = row;
         meters::clock(partition, next_offset, clock); // whoever wrote it may be gone, and the next transaction may fail for long
@@ -164,8 +164,8 @@ impl Intake {
         self.chains.insert(partition, Chain::new(next, fingerprint, partials_offset));
     }
 
-    /// Where to read on, for the partitions of which nothing is on its way into the tables. A partition without an epoch in the
-    /// tables is read from the beginning.
+    /// Where to resume reading, for partitions that have nothing on its way into the tables. A partition without an epoch in
+    /// the tables gets no bookmark: it is read from the beginning.
     pub(crate) fn bookmarks(&self) -> Vec<Bookmark> {
         let is_written =
             |partition| self.writing.as_ref().is_some_and(|writing| writing.batch().ranges.contains_key(partition));

@@ -1,7 +1,8 @@
-//! From the topic `partials` into the tables, each epoch exactly once. The guard is `progress.next_offset`: a
-//! transaction begins by moving it from the first offset of what it writes to the last, and is nothing when somebody else
-//! has moved it. It writes what the messages say: of tables it knows `progress`, and the order in which to write
-//! those whose rows many partitions share ([`upsert::write_order`]). It never reads heartbeats.
+//! Writes epochs from the topic `partials` into the tables, each exactly once. The guard is `progress.next_offset`: a
+//! transaction begins by moving it from where its epochs begin to where they end, and writes nothing when somebody else
+//! has moved it. The sink writes what the messages say: the only tables it knows are `progress` and `owner`; of the others it
+//! knows only in which order to write those whose rows many partitions share ([`upsert::write_order`]). It never reads
+//! heartbeats.
 
 pub mod chain;
 mod database;

@@ -1,8 +1,8 @@
 //! Epochs merged in memory: one row per key and table, each value by its column's role, so that a transaction writes a
 //! hot row once. The result does not depend on how the epochs are cut into batches. Does no I/O.
 //!
-//! Texts stay numbers, as in the messages: a message numbers its own, so they get those of the batch, each text once and
-//! not in each row. All values are therefore integers.
+//! Texts stay numbers, as in the messages. Each message numbers its own texts, so they are renumbered for the batch, which
+//! holds each text once and not in each row. All values are therefore integers.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -57,15 +57,15 @@ pub struct OrderedRows {
     pub rows: usize,
 }
 
-/// Rows of a table by what is to be done with them, each in the order of their keys: the same in every sink, so that two
-/// of them wait for each other rather than deadlock.
+/// Rows of a table by what is to be done with them, each list in key order: the same in every sink, so that one sink waits
+/// for the other rather than both deadlock.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// To be inserted, or merged into the row that is there.
     pub upserts: Vec<u32>,
     /// To be deleted.
     pub deletes: Vec<u32>,
-    /// Those of the upserts that may have come to nothing but zeros.
+    /// Those of the upserts that may leave a row of nothing but zeros.
     pub shrunk: Vec<u32>,
 }
 
@@ -110,7 +110,7 @@ impl Merged {
         self.rows
     }
 
-    /// Nothing more is added: what is to be done.
+    /// Ends the adding: the rows, and what is to be done.
     #[must_use]
     pub fn ordered(self) -> OrderedRows {
         let Merged { texts, tables, rows } = self;
@@ -123,7 +123,7 @@ impl Merged {
     }
 }
 
-/// The place of each text in their order.
+/// The place of each text in sorted order.
 fn places(texts: &Texts) -> Vec<u32> {
     let mut ordered: Vec<(&str, u32)> = (0..texts.len() as u32).map(|code| (texts.get(TextCode(code)), code)).collect();
     ordered.sort_unstable();
@@ -152,7 +152,7 @@ impl MergedTable {
         self.rows.is_empty()
     }
 
-    /// Merges rows whose texts have the numbers `codes` here.
+    /// Merges rows; `codes` are the numbers of their texts here.
     fn add(&mut self, table: &Table, codes: &[i64]) -> Result<(), MergeError> {
         let same = |(merged, column): (&MergedColumn, &Column)| {
             merged.name == column.name && merged.role == column.role() && merged.kind == column.kind()

@@ -14,7 +14,7 @@ pub(crate) const WAITING: &str = "watchbeat_sink_waiting_epochs";
 pub(crate) const ROWS: &str = "watchbeat_sink_rows_total";
 /// Transactions by outcome.
 pub(crate) const TRANSACTIONS: &str = "watchbeat_sink_transactions_total";
-/// What becomes of a transaction.
+/// What becomes of a transaction: it is in the tables.
 pub(crate) const COMMITTED: &str = "committed";
 /// ... another sink was faster.
 pub(crate) const OUTRUN: &str = "outrun";
@@ -27,8 +27,8 @@ pub(crate) const WRITE_SECONDS: &str = "watchbeat_sink_write_seconds";
 /// Log time up to which a partition is in the tables.
 pub(crate) const CLOCK: &str = "watchbeat_sink_clock_ms";
 
-/// Gives the metrics their help texts and units. Counters that alerts look at exist from the start: to an alert a missing
-/// counter is not zero, and what is first added to it goes unseen.
+/// Gives the metrics their help texts and units. Counters that alerts look at exist from the start: an alert does not take a
+/// missing counter for zero, so its first increment would go unseen.
 pub(crate) fn describe() {
     describe_counter!(EPOCHS, "epochs merged");
     counter!(EPOCHS).increment(0);
@@ -69,7 +69,7 @@ pub(crate) mod tests {
     use super::*;
     use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
-    /// Keeps what a test brings about, as a role does.
+    /// A recorder for the metrics of a test, as a role has one.
     pub(crate) fn recorder() -> PrometheusRecorder {
         PrometheusBuilder::new().build_recorder()
     }

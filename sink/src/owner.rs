@@ -1,5 +1,5 @@
-//! Whose the tables are. The guard of a transaction covers one pipeline only: the figures of a second pipeline would be added on
-//! top of the first one's.
+//! Which pipeline owns the tables. The guard of a transaction covers only one pipeline: the figures of a second one would be
+//! added on top of those of the first.
 
 use sql::database::{Pool, Transaction};
 use tokio::time::timeout;
@@ -8,8 +8,8 @@ use tokio_postgres::Row;
 use crate::{DatabaseError, limits};
 
 const CLAIM: &str = "insert into watchbeat.owner (pipeline) values ($1) on conflict (is_taken) do nothing";
-/// Another pipeline whose tables these are. Tables that were written before they had an owner, or restored without one, belong to
-/// the pipeline in their `progress`.
+/// Finds another pipeline to which the tables belong. Tables that were written before they had an owner, or restored without
+/// one, belong to the pipeline in their `progress`.
 const OTHER: &str = "select pipeline from watchbeat.owner where pipeline <> $1
     union all select pipeline from watchbeat.progress where pipeline <> $1 and next_offset > 0 limit 1";
 /// Fingerprint of the tables: their owner's, or, before that had one, that of a partition; empty before the first epoch.
@@ -18,7 +18,8 @@ const FINGERPRINT: &str =
     (select max(fingerprint) from watchbeat.progress where pipeline = $1 and next_offset > 0), '')";
 const SIGN: &str = "update watchbeat.owner set fingerprint = $2 where pipeline = $1 and fingerprint = ''";
 
-/// Refuses tables that another pipeline has written, and gives the fingerprint of this one's; empty before the first epoch.
+/// Refuses tables that another pipeline has written. Returns the fingerprint of this pipeline's tables, which is empty before
+/// the first epoch.
 pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<String, DatabaseError> {
     let checking = timeout(limits::TRANSACTION_TIMEOUT, async {
         let client = pool.get().await?;
@@ -28,8 +29,8 @@ pub(crate) async fn check(pool: &Pool, pipeline: &str) -> Result<String, Databas
     checking.await.unwrap_or(Err(DatabaseError::TimedOut))
 }
 
-/// Claims tables that belong to nobody for this pipeline, with this fingerprint, and refuses those of another. If two sinks begin
-/// at once, the second waits here until the first has written or failed.
+/// Claims tables without an owner, for this pipeline and with this fingerprint, and refuses tables of another pipeline or
+/// fingerprint. If two sinks begin at once, the second waits here until the first has written or failed.
 pub(crate) async fn claim(
     transaction: &Transaction<'_>,
     pipeline: &str,

@@ -1,4 +1,4 @@
-//! How the size of transactions follows what the database can do: the same batch again after a time-out would time out again.
+//! Adapts the size of transactions to what the database can do: after a time-out, the same batch would only time out again.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// After `batch` took too long: half of it; what cannot be halved gets more time.
+    /// The pace after `batch` took too long: half its rows; a batch that cannot be halved gets more time.
     pub(crate) fn slower(self, batch: &Batch) -> Pace {
         match batch.epochs {
             0 | 1 => Pace { patience: (self.patience * 2).min(limits::LONGEST_TRANSACTION), ..self },
@@ -23,7 +23,7 @@ impl Pace {
         }
     }
 
-    /// After a transaction that was in time: twice as much, up to what it was at first.
+    /// The pace after a transaction that was in time: twice as many rows, up to the initial number.
     pub(crate) fn faster(self, rows: usize, patience: Duration) -> Pace {
         Pace { rows: self.rows.saturating_mul(2).min(rows), patience }
     }

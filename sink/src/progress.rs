@@ -1,4 +1,5 @@
-//! `progress` as the sink reads it: where each partition stands, and where to read on. It is moved only in `transaction`.
+//! `progress` as the sink reads it: where each partition stands, and where to resume reading. `next_offset` is moved only in
+//! `transaction`.
 
 use std::sync::mpsc::Sender;
 
@@ -22,8 +23,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Where `partials` is read on. For a partition that has nothing in the tables the offset is unknown: retention may have
-    /// taken the first records.
+    /// Where reading of `partials` resumes. For a partition that has nothing in the tables the offset is unknown: retention
+    /// may have taken the first records.
     pub(crate) fn start(&self) -> Start {
         match (self.next_offset, self.partials_offset) {
             (0, 0) => Start::Earliest,
@@ -65,7 +66,7 @@ const MOVE_BOOKMARKS: &str = "update watchbeat.progress as p set partials_offset
     where p.pipeline = $1 and p.partition = b.partition and p.next_offset = b.next_offset
     and p.partials_offset < b.partials_offset";
 
-/// A partition whose epochs up to `next_offset` are in the tables: what is before `partials_offset` are repeats.
+/// A partition whose epochs up to `next_offset` are in the tables: the messages before `partials_offset` are repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bookmark {
     pub(crate) partition: u32,
@@ -73,8 +74,8 @@ pub(crate) struct Bookmark {
     pub(crate) partials_offset: u64,
 }
 
-/// Notes where to read on, for partitions that have got nothing but repeats: retention may take those. A partition that has moved
-/// on meanwhile is left alone.
+/// Notes where to resume reading, for partitions that have received nothing but repeats, which retention may take. A partition
+/// that has moved on meanwhile is left alone.
 pub(crate) async fn move_bookmarks(pool: &Pool, pipeline: &str, bookmarks: &[Bookmark]) -> Result<u64, DatabaseError> {
     let column = |of: fn(&Bookmark) -> u64| bookmarks.iter().map(|bookmark| of(bookmark).cast_signed()).collect();
     let [partitions, next_offsets, partials_offsets]: [Vec<i64>; 3] = [
@@ -96,7 +97,7 @@ pub(crate) enum Change {
     Revoked(u32),
 }
 
-/// Answers where to start with what `progress` says.
+/// Answers where to start, going by what `progress` says.
 pub(crate) struct FromProgress {
     pub(crate) pool: Pool,
     pub(crate) pipeline: String,

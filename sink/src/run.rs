@@ -50,7 +50,7 @@ struct Sink {
     stop: Stop,
     /// How long a transaction may take at first.
     patience: Duration,
-    /// When it was last noted where to read on, for partitions that get nothing but repeats.
+    /// When the place to resume reading was last noted for partitions that get nothing but repeats.
     bookmarked: Instant,
 }
 
@@ -113,8 +113,8 @@ impl Sink {
         self.settle().map(drop)
     }
 
-    /// Waits until the tables can be read, before any partition comes: a sink in reserve has none, and is ready all the same.
-    /// Refuses tables of another pipeline.
+    /// Waits until the tables can be read, before any partition is assigned: a standby sink has no partition and is ready all
+    /// the same. Refuses tables of another pipeline.
     fn reach_database(&mut self) -> Result<(), SinkError> {
         let checking = persistently("reaching the database", &self.pool, &self.database, &self.stop, async || {
             owner::check(&self.pool, &self.intake.settings.pipeline).await
@@ -123,8 +123,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Notes now and then where to read on, for partitions that get nothing but repeats. That matters only once retention has
-    /// taken those, so a failure can wait for the next time.
+    /// Notes now and then where to resume reading, for partitions that get nothing but repeats. That matters only once
+    /// retention has taken the repeats, so after a failure the next time is soon enough.
     fn move_bookmarks_if_due(&mut self) {
         if self.bookmarked.elapsed() >= limits::BOOKMARK_INTERVAL {
             self.move_bookmarks();
@@ -140,8 +140,8 @@ impl Sink {
         }
     }
 
-    /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has no more rows than that
-    /// and those of one epoch.
+    /// Merges the epochs whose turn it is, and writes whenever the batch is full: a transaction has at most the rows of a full
+    /// batch plus those of one epoch.
     fn merge_ready(&mut self) -> Result<(), SinkError> {
         while let Some((partition, arrival)) = self.intake.ready.pop_front() {
             self.intake.merge(partition, arrival)?;
@@ -152,8 +152,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Sends chains back to the epochs they let go. True: an epoch is missing, and perhaps `progress` has it. If it was missing
-    /// after reading that too, this is an error.
+    /// Sends chains back to the epochs they let go. True: an epoch is missing, and perhaps `progress` is already past it. If
+    /// the epoch is still missing after starting over from `progress`, this is an error.
     fn look_for_missing(&mut self) -> Result<bool, SinkError> {
         let mut is_stuck = false;
         for (&partition, chain) in &mut self.intake.chains {
@@ -175,8 +175,8 @@ impl Sink {
         Ok(is_stuck)
     }
 
-    /// Begins to write what is gathered, if there is something, as soon as the batch before it is written; meanwhile it is put
-    /// in order.
+    /// Begins to write what is gathered, if anything, as soon as the batch before it is written; until then, what is gathered
+    /// is put in order.
     fn write(&mut self) -> Result<(), SinkError> {
         self.intake.place_positions();
         let batch = Batch::from(std::mem::take(&mut self.intake.gathered));
@@ -233,7 +233,7 @@ impl Sink {
     fn note_written(&mut self, batch: &Batch) {
         for (&partition, range) in &batch.ranges {
             meters::clock(partition, range.to, range.clock);
-            // For lag monitors only, so a failure is theirs: `progress` is where the sink resumes.
+            // For lag monitors only, so a failure affects nobody else: the sink resumes from `progress`.
             if let (true, Err(error)) = (
                 self.intake.chains.contains_key(&partition),
                 self.consumer.store_offset(partition, range.partials_offset),

@@ -1,5 +1,5 @@
-//! One batch into the tables, or not at all. It begins by moving `next_offset` of each of its partitions from where the batch
-//! begins to where it ends: whoever comes second finds no row and writes nothing.
+//! Writes one batch into the tables, or nothing. The transaction begins by moving `next_offset` of each of its partitions from
+//! where the batch begins to where it ends: whoever comes second finds no row to move and writes nothing.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -50,7 +50,7 @@ impl From<Gathered> for Batch {
 }
 
 impl Batch {
-    /// The fingerprints of partitions whose first epochs are in it: all must be the tables'.
+    /// The fingerprints of partitions whose first epochs are in the batch: each must be that of the tables.
     fn first_fingerprints(&self) -> BTreeSet<&str> {
         let first = self.ranges.values().filter(|range| range.from == 0);
         first.map(|range| range.fingerprint.as_str()).collect()
@@ -79,14 +79,14 @@ pub(crate) enum Outcome {
     TimedOut,
 }
 
-/// The guard. Nothing weaker will do: "not behind" instead of "equal" counts a range twice.
+/// The guard. Nothing weaker will do: with "not behind" instead of "equal", a range would be counted twice.
 const ADVANCE: &str = "update watchbeat.progress set next_offset = $4, clock = greatest(clock, $5), fingerprint = $6,
     partials_offset = $7, ticks = $8, waiting = $9, credited = $10, idle = $11, duplicate = $12, overrun = $13, gap = $14,
     late = $15, ad = $16, updated_at = now()
     where pipeline = $1 and partition = $2 and next_offset = $3 and fingerprint in ('', $6)";
 
-/// Writes the batch, through whatever passes by itself; `None` when told to stop while the database is away. A try that takes
-/// longer than `patience` is not repeated: the same again would take as long.
+/// Writes the batch, and tries again after failures that pass by themselves; `None` when told to stop while the database is
+/// away. A try that takes longer than `patience` is not repeated: the next would take as long.
 pub(crate) async fn write(
     pool: &Pool,
     pipeline: &str,
@@ -95,7 +95,7 @@ pub(crate) async fn write(
     stop: &Stop,
     patience: Duration,
 ) -> Result<Option<Outcome>, DatabaseError> {
-    // A COMMIT without an answer may be in the tables: the guard then says that somebody was here, and it may be we.
+    // A COMMIT without an answer may have succeeded: the guard then says that somebody was here, and that may be this sink.
     let in_doubt = Cell::new(false);
     let written = persistently("writing a batch", pool, database, stop, async || {
         let (committing, running) = (Cell::new(false), OnceCell::new());
@@ -120,8 +120,8 @@ pub(crate) async fn write(
     }
 }
 
-/// Ends the statement that took too long, so that it holds no locks against the next try. Without an answer the server ends it
-/// when it finds the connection gone.
+/// Ends the statement that took too long, so that it holds no locks against the next try. If the server does not answer, it
+/// ends the statement when it finds the connection gone.
 async fn cancel(pool: &Pool, running: &CancelToken) {
     match timeout(sql::limits::CONNECT_TIMEOUT, pool.cancel(running)).await {
         Ok(Ok(())) => {}
@@ -172,9 +172,9 @@ async fn advance(
     Ok(transaction.execute(&statement, &parameters).await? == 1)
 }
 
-/// Runs the statements in their order, without waiting for the answer to one before the next is sent: the database need not
-/// wait for parameters. The first that fails makes those behind it fail, so its error is the one that counts. All are
-/// prepared before: to prepare one behind a failure would say only that the transaction had failed.
+/// Runs the statements in their order, and sends the next without waiting for the answer to the one before, so that the
+/// database need not wait for parameters. The first that fails makes those behind it fail, so its error is the one that
+/// counts. All are prepared beforehand: preparing one after a failure would report only that the transaction had failed.
 async fn write_rows(transaction: &Transaction<'_>, merged: &OrderedRows) -> Result<(), DatabaseError> {
     let mut under_way: VecDeque<LocalBoxFuture<'_, Result<(), DatabaseError>>> = VecDeque::new();
     for Step { statement, table, rows, arrays } in prepare(transaction, merged).await? {
@@ -185,7 +185,7 @@ async fn write_rows(transaction: &Transaction<'_>, merged: &OrderedRows) -> Resu
                 first.await?;
             }
             let mut execution = Box::pin(execute(transaction, statement.clone(), arrays(table, &merged.texts, rows)));
-            // The first poll sends it. Whatever it says already, those before it are heard first.
+            // The first poll sends it. Even if it is done already, the statements before it are awaited first.
             under_way.push_back(match poll!(&mut execution) {
                 Poll::Ready(done) => Box::pin(std::future::ready(done)),
                 Poll::Pending => execution,

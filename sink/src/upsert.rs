@@ -11,8 +11,8 @@ use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
 use crate::merge::{MergedColumn, MergedTable};
 
-/// Tables whose rows are written by many partitions, those written by most of them at the end. They come last, so that their
-/// locks are held briefly.
+/// Tables whose rows many partitions write; those that the most partitions write are at the end. Hot tables are written last,
+/// so that their locks are held briefly.
 const HOT_TABLES: [&str; 6] =
     ["video_minutes", "title_hours", "video_retention", "ad_hours", "ad_reach", "ledger_minutes"];
 
@@ -25,8 +25,8 @@ pub type Array<'a> = Box<dyn ToSql + Sync + 'a>;
 /// What makes the parameters of a statement for some rows of a table; the texts are those of the batch.
 pub(crate) type Arrays<'a> = fn(&MergedTable, &'a Texts, &[u32]) -> Vec<Array<'a>>;
 
-/// The place of a table in the one order in which every sink writes them: first those with a user in their key, whose rows
-/// one partition writes, then others that are not known here, then the hot ones.
+/// A table's place in the order in which every sink writes tables: first those with a user in their key, whose rows only one
+/// partition writes, then others that are not known here, then the hot ones.
 #[must_use]
 pub fn write_order(table: &MergedTable) -> (usize, &str) {
     let is_of_users = keys(table).any(|column| column.name == "user_id");
@@ -78,7 +78,7 @@ fn keys(table: &MergedTable) -> impl Iterator<Item = &MergedColumn> {
     table.columns.iter().filter(|column| column.role == Role::Key)
 }
 
-/// How the value that is there meets the new one; a null on either side is nothing, except to a replacement.
+/// How the stored value is combined with the new one; a null on either side is ignored, except in a replacement.
 fn set(column: &MergedColumn) -> String {
     let name = quoted(&column.name);
     match column.role {

@@ -21,7 +21,7 @@ const EPOCHS: usize = 60;
 const HOUR_MS: i64 = 1_764_000_000_000;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What the tables must hold: gross and starts per title and hour, ends of segments, counts per minute.
+/// What the tables must hold: gross and starts per title and hour, ends of segments, counts per disposition.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {
     hours: BTreeMap<(String, i64), (i64, i64)>,
@@ -127,7 +127,7 @@ fn epochs(rng: &mut StdRng, partition: u32, expected: &mut Expected) -> Vec<Part
     (0..EPOCHS).map(epoch).collect()
 }
 
-/// The order in which a processor that is killed, restored and sometimes loses a publish puts them on the topic.
+/// The order in which a processor that is killed and restored, and sometimes loses a publish, puts its epochs on the topic.
 fn publications(rng: &mut StdRng, epochs: usize) -> Vec<usize> {
     let (mut order, mut next) = (Vec::new(), 0);
     while next < epochs {

@@ -52,7 +52,7 @@ fn a_chain_with_waiting_epochs_resumes_at_the_first_of_them() -> Result<(), Chai
     Ok(())
 }
 
-/// Reads `topic` (from, to) as a sink does: back to where the chain says, and to the end.
+/// Reads `topic` (from, to) as a sink does: goes back where the chain says so, and reads to the end.
 fn read(topic: &[(u64, u64)]) -> Result<Vec<u64>, ChainError> {
     let (mut chain, mut taken, mut at) = (Chain::new(0, String::new(), 0), Vec::new(), 0);
     while let Some(&(from, to)) = topic.get(at) {
@@ -77,7 +77,7 @@ fn a_missing_epoch_is_found_however_many_come_before_it() {
     let mut topic: Vec<_> = (1..epochs).map(|epoch| (epoch, epoch + 1)).collect();
     topic.push((0, 1));
     assert!(read(&topic).unwrap().into_iter().eq(0..epochs));
-    // A second one is missing among those that are kept, and comes last.
+    // A second epoch is missing among those that are kept, and comes near the end.
     topic.retain(|(from, _)| *from != 700);
     topic.extend([(epochs, epochs + 1), (700, 701), (epochs + 1, epochs + 2)]);
     assert!(read(&topic).unwrap().into_iter().eq(0..epochs + 2));
@@ -107,7 +107,7 @@ fn a_gap_that_is_there_at_the_end_after_reading_back_is_the_end() {
 
 #[test]
 fn where_too_much_waits_in_all_the_chain_with_most_of_it_lets_its_farthest_go() {
-    /// Bytes of the epochs that wait in two chains, how many bytes may, and of which they still wait.
+    /// Sizes of the epochs that wait in two chains, how many bytes may wait in all, and sizes of the epochs that still wait.
     type Case<'a> = ([&'a [usize]; 2], usize, [&'a [usize]; 2]);
     let cases: [Case<'_>; 6] = [
         ([&[10, 10, 10], &[20]], 50, [&[10, 10, 10], &[20]]),

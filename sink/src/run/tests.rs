@@ -1,5 +1,5 @@
-//! How much goes into one transaction, on a real PostgreSQL that keeps an account of them: never much more than a flush has
-//! rows, and less when that takes too long.
+//! How much goes into one transaction, on a real PostgreSQL that records the transactions: never many more rows than a flush
+//! has, and fewer when that takes too long.
 
 use super::*;
 
@@ -182,7 +182,7 @@ async fn what_was_gathered_behind_a_batch_that_another_sink_wrote_first_is_dropp
     assert_eq!(first[0].get::<_, i64>(0), WRITTEN.cast_signed());
 }
 
-/// Else retention would take them one day, and with them the place where the sink reads on.
+/// Otherwise retention would one day take the repeats, and with them the place where the sink resumes reading.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repeats_that_nothing_new_comes_behind_are_not_read_again_after_a_restart() {
     let bed = Bed::new(&[0, 1, 0, 1]).await;

@@ -156,7 +156,7 @@ async fn of_two_fingerprints_that_begin_at_once_one_has_the_tables_and_the_other
         let bed = Bed::new().await;
         progress::read(&bed.pool, "main", &[1]).await.unwrap();
         if round % 2 == 1 {
-            let unsigned = "insert into watchbeat.owner (pipeline) values ('main')"; // so nobody waits for who makes the row
+            let unsigned = "insert into watchbeat.owner (pipeline) values ('main')"; // so neither waits for the other's row
             bed.client.batch_execute(unsigned).await.unwrap();
         }
         let (one, other) = (of(0, "f1"), of(1, "f2"));
@@ -212,7 +212,7 @@ async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
     let outcome = bed.write(&batch(0, 3), patience).await.unwrap();
     assert_eq!(outcome, Some(Outcome::TimedOut));
     assert!(!bed.readiness.is_ready(), "nothing has been answered yet");
-    // It does not wait any more, though what it waited for is still held; and the row that the guard had moved is free.
+    // It no longer waits, though the lock that it waited for is still held; and the row that the guard had moved is free.
     let waiting = "select count(*) from pg_locks where not granted
         and database = (select oid from pg_database where datname = current_database())";
     let started = Instant::now();
@@ -230,7 +230,7 @@ async fn a_batch_that_takes_too_long_is_given_up_and_holds_no_locks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_no_writes_is_left_for_one_that_does() {
     let bed = Bed::new().await;
-    // A connection keeps what it began with, as one to a primary does that is none any more.
+    // A connection keeps the setting it began with, like a connection to a server that is no longer the primary.
     let are_read_only = async |answer: &str| {
         let turn = "do $$ begin
             execute format('alter database %I set default_transaction_read_only = ', current_database()) || 'ANSWER'; end $$";
