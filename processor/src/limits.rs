@@ -38,7 +38,6 @@ pub(crate) const SNAPSHOTS_AT_STOP: Duration = Duration::from_secs(5);
 /// earlier, and that is not taken back; an hour is well within the lateness bound, and more than clocks that are kept differ.
 pub(crate) const LOG_AHEAD: Duration = Duration::from_hours(1);
 
-/// How long output may wait for its acknowledgement before the processor ends and starts again. In a shorter outage that would gain
-/// nothing: the group keeps its partitions for this long ([`topic::limits::MAX_POLL_INTERVAL`]), and an orchestrator would make it wait
-/// longer from start to start.
+/// How long output may wait for its acknowledgement before the processor ends and starts again. In an outage a new start gains
+/// nothing: it fails until Kafka is back, and an orchestrator makes it wait longer from one to the next, up to five minutes.
 pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(300);
