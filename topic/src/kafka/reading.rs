@@ -1,5 +1,5 @@
-//! Whether a consumer gets what is on the log. After an outage of Kafka librdkafka has been seen to stand still: connected, without
-//! an error, and no record came any more. Nothing but a new client mends that, so whoever watches is told, and ends.
+//! Whether a consumer gets what is on the log. librdkafka has been seen to stand still after an outage, without an error. The cause that
+//! is known is mended in [`super::bootstrap`]; against others nothing helps but a new client, so whoever watches is told, and ends.
 //!
 //! Only what is certain counts: Kafka answers another client, that client sees a record that ours does not get, or a group without the
 //! member that ours thinks it is; ours asks all the time; and all that for minutes.
