@@ -42,12 +42,10 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     pub(crate) fn new(settings: &KafkaSettings) -> Result<Kafka, LogError> {
-        let admin: AdminClient<Events> = settings
+        let admin = settings
             .config(&[], &[])
-            .create_with_context(Events::new(&settings.brokers))
+            .create_with_context(Events::default())
             .map_err(|error| not_made("connecting", error))?;
-        // SAFETY: who asks has the client.
-        unsafe { admin.inner().context().are_of(admin.inner().native_ptr()) };
         Ok(Kafka { settings: Arc::new(settings.clone()), admin: Arc::new(admin), reading: Arc::default() })
     }
 
@@ -133,11 +131,11 @@ impl Kafka {
 
     /// Partitions and least replication of a topic.
     async fn shape(&self, topic: &str) -> Result<(u32, u32), LogError> {
-        let (admin, topic) = (Arc::clone(&self.admin), topic.to_owned());
+        let (admin, settings, topic) = (Arc::clone(&self.admin), Arc::clone(&self.settings), topic.to_owned());
         blocking(move || {
             // The whole cluster, because asking for one topic would make it where brokers create topics by themselves.
             let metadata = admin.inner().fetch_metadata(None, limits::ADMIN_TIMEOUT).map_err(|error| {
-                admin.inner().context().unanswered();
+                bootstrap::give(admin.inner(), &settings.brokers);
                 LogError::kafka("asking for topics", error)
             })?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);

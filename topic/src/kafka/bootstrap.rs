@@ -5,20 +5,38 @@
 //! faster ([librdkafka#5301](https://github.com/confluentinc/librdkafka/issues/5301)). If it does not, it never connects again, and
 //! tells of no error.
 
-use rdkafka::Statistics;
 use rdkafka::bindings::{rd_kafka_brokers_add, rd_kafka_t};
+use rdkafka::client::Client;
+use rdkafka::{ClientContext, Statistics};
 use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// A client, and the brokers that it began with.
+/// Gives a client the brokers that it began with: `host:port`, several with commas. To one that knows brokers, and waits for them, this
+/// makes no difference.
+pub(super) fn give<C: ClientContext>(client: &Client<C>, brokers: &str) {
+    // SAFETY: the client lives as long as the borrow.
+    unsafe { add(client.native_ptr(), brokers) };
+}
+
+/// # Safety
+/// `client` must live.
+unsafe fn add(client: *mut rd_kafka_t, brokers: &str) {
+    // A client with a zero among its brokers could not be made.
+    if let Ok(brokers) = CString::new(brokers) {
+        // SAFETY: the caller vouches for the client, and librdkafka copies the text.
+        unsafe { rd_kafka_brokers_add(client, brokers.as_ptr()) };
+    }
+}
+
+/// Looks after a client whose statistics come without it.
 pub(super) struct Bootstrap {
     brokers: String,
     client: AtomicPtr<rd_kafka_t>,
 }
 
 impl Bootstrap {
-    /// `host:port`, several with commas.
+    /// Of a client that begins with these brokers.
     pub(super) fn new(brokers: &str) -> Bootstrap {
         Bootstrap { brokers: brokers.to_owned(), client: AtomicPtr::new(ptr::null_mut()) }
     }
@@ -26,28 +44,21 @@ impl Bootstrap {
     /// Says which client it is.
     ///
     /// # Safety
-    /// `client` must live whenever another function is called from now on.
+    /// `client` must live whenever [`Bootstrap::look`] is called from now on.
     pub(super) unsafe fn is_of(&self, client: *mut rd_kafka_t) {
         self.client.store(client, Ordering::Release);
     }
 
-    /// What a client says of itself.
+    /// Looks whether the client knows a broker.
     pub(super) fn look(&self, statistics: &Statistics) {
-        let mut sources = statistics.brokers.values().map(|broker| broker.source.as_str());
-        if !sources.any(|source| matches!(source, "configured" | "learned")) {
-            tracing::warn!("the Kafka client has lost all brokers; giving it again those that it began with");
-            self.give();
-        }
-    }
-
-    /// Gives the client its brokers. To one that knows brokers, and waits for them, this makes no difference.
-    pub(super) fn give(&self) {
         let client = self.client.load(Ordering::Acquire);
-        // A client with a zero among its brokers could not be made.
-        if let (false, Ok(brokers)) = (client.is_null(), CString::new(self.brokers.as_str())) {
-            // SAFETY: the client lives (see `is_of`), and librdkafka copies the text.
-            unsafe { rd_kafka_brokers_add(client, brokers.as_ptr()) };
+        let mut sources = statistics.brokers.values().map(|broker| broker.source.as_str());
+        if client.is_null() || sources.any(|source| matches!(source, "configured" | "learned")) {
+            return;
         }
+        tracing::warn!("the Kafka client has lost all brokers; giving it again those that it began with");
+        // SAFETY: the client lives (see `is_of`).
+        unsafe { add(client, &self.brokers) };
     }
 }
 

@@ -7,7 +7,7 @@
 use super::context::Events;
 use super::queues::{Fault, Queues};
 use super::reading::Reading;
-use super::{KafkaSettings, not_made, number_of};
+use super::{KafkaSettings, bootstrap, not_made, number_of};
 use crate::record::{Assignment, AssignmentError, Start};
 use crate::{LogError, Record, limits};
 use rdkafka::config::RDKafkaLogLevel;
@@ -24,12 +24,14 @@ pub(crate) struct KafkaConsumer {
     topic: String,
     reading: Arc<Reading>,
     assignment: Box<dyn Assignment>,
+    brokers: String,
     asked: Instant,
     queues: Option<Queues>, // taken out before the consumer closes
     consumer: BaseConsumer<Changes>,
 }
 
 /// Notes what the group decided; [`KafkaConsumer::poll`] carries it out on the polling thread.
+#[derive(Default)]
 struct Changes {
     noted: Mutex<Vec<Change>>,
     closing: AtomicBool,
@@ -50,13 +52,12 @@ impl KafkaConsumer {
         let topic = reading.topic.clone();
         let failed = |error| not_made("making a consumer", error);
         let consumer: BaseConsumer<Changes> =
-            config(settings, &reading.group).create_with_context(Changes::new(&settings.brokers)).map_err(failed)?;
-        // SAFETY: the consumer is there whenever it is asked.
-        unsafe { consumer.context().events.are_of(consumer.client().native_ptr()) };
+            config(settings, &reading.group).create_with_context(Changes::default()).map_err(failed)?;
         // SAFETY: `Drop` below drops the queues before the consumer.
         let queues = unsafe { Queues::new(consumer.client().native_ptr(), limits::CONSUME_BATCH) };
         consumer.subscribe(&[&topic]).map_err(failed)?;
-        Ok(KafkaConsumer { topic, reading, assignment, asked: Instant::now(), queues: Some(queues), consumer })
+        let (brokers, asked) = (settings.brokers.clone(), Instant::now());
+        Ok(KafkaConsumer { topic, reading, assignment, brokers, asked, queues: Some(queues), consumer })
     }
 
     pub(crate) fn poll(
@@ -128,7 +129,7 @@ impl KafkaConsumer {
         let answer = self.reading.calling(|| self.consumer.client().fetch_metadata(Some(&self.topic), Duration::ZERO));
         let code = answer.err().and_then(|error| error.rdkafka_error_code());
         if code == Some(RDKafkaErrorCode::BrokerTransportFailure) {
-            self.consumer.context().events.unanswered();
+            bootstrap::give(self.consumer.client(), &self.brokers);
         }
     }
 
@@ -236,10 +237,6 @@ impl Drop for KafkaConsumer {
 }
 
 impl Changes {
-    fn new(brokers: &str) -> Changes {
-        Changes { noted: Mutex::default(), closing: AtomicBool::new(false), events: Events::new(brokers) }
-    }
-
     fn take(&self) -> Vec<Change> {
         std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -3,6 +3,7 @@
 //! The records of an `append` go to librdkafka partition by partition, each with one call: that costs a fraction of a
 //! call per record.
 
+use super::bootstrap::Bootstrap;
 use super::context::Events;
 use super::{KafkaSettings, not_made, number_of};
 use crate::delivery::Acknowledgement;
@@ -31,10 +32,14 @@ struct Connection {
     // Before the producer, which must outlive them.
     topics: Mutex<HashMap<String, NativeTopic>>,
     producer: ThreadedProducer<Reports>,
+    delivery_timeout: Duration,
 }
 
-/// Takes the delivery reports.
-struct Reports(Events);
+/// Takes the delivery reports and the statistics.
+struct Reports {
+    events: Events,
+    bootstrap: Bootstrap,
+}
 
 impl KafkaProducer {
     pub(super) fn new(
@@ -58,14 +63,14 @@ impl KafkaProducer {
             ("message.max.bytes", limits::MESSAGE_BYTES.to_string()),
             ("statistics.interval.ms", limits::BROKERS_LOOK.as_millis().to_string()),
         ];
-        let events = Events::new(&settings.brokers);
+        let reports = Reports { events: Events::default(), bootstrap: Bootstrap::new(&settings.brokers) };
         let producer: ThreadedProducer<Reports> = settings
             .config(&tuned, &needed)
-            .create_with_context(Reports(events))
+            .create_with_context(reports)
             .map_err(|error| not_made("making a producer", error))?;
-        // SAFETY: the client polls itself, as long as it lives.
-        unsafe { producer.client().context().0.are_of(producer.client().native_ptr()) };
-        Ok(KafkaProducer(Arc::new(Connection { topics: Mutex::default(), producer })))
+        // SAFETY: statistics come from a thread that polls the client, and ends before it.
+        unsafe { producer.context().bootstrap.is_of(producer.client().native_ptr()) };
+        Ok(KafkaProducer(Arc::new(Connection { topics: Mutex::default(), producer, delivery_timeout })))
     }
 
     pub(crate) fn append(&self, topic: &str, records: &[Outgoing]) -> Delivery {
@@ -102,7 +107,7 @@ impl Connection {
             topics.insert(name.to_owned(), NativeTopic::new(&self.producer, name)?);
         }
         let topic = &topics[name];
-        runs(sorted).for_each(|records| topic.produce(name, records, all));
+        runs(sorted).for_each(|records| topic.produce(name, records, all, self.delivery_timeout));
         Ok(())
     }
 }
@@ -129,10 +134,10 @@ impl NativeTopic {
     }
 
     /// Enqueues records of one partition in their order, waiting for room as long as a delivery may take.
-    fn produce(&self, name: &str, records: &[&Outgoing], all: &Arc<Acknowledgement>) {
+    fn produce(&self, name: &str, records: &[&Outgoing], all: &Arc<Acknowledgement>, delivery_timeout: Duration) {
         let mut messages: Vec<rd_kafka_message_t> = records.iter().map(|record| message(record, all)).collect();
         let partition = number_of(records[0].partition);
-        let deadline = Instant::now() + limits::DELIVERY_TIMEOUT;
+        let deadline = Instant::now() + delivery_timeout;
         let mut left = &mut messages[..];
         loop {
             let count = i32::try_from(left.len()).expect("an append has far fewer records than an i32 counts");
@@ -192,7 +197,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, all: Arc<Acknowledgement>) {
         let (message, failure) = match result {
             Ok(message) => {
-                self.0.works();
+                self.events.works();
                 (message, None)
             }
             Err((error, message)) => {
@@ -209,15 +214,15 @@ impl ProducerContext for Reports {
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
+        self.events.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
+        self.events.error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.0.stats(statistics);
+        self.bootstrap.look(&statistics);
     }
 }
 
