@@ -91,9 +91,14 @@ impl Fleet {
 
     /// A processor; points wait for `point_wait_ms`.
     pub(crate) fn processor(&mut self, point_wait_ms: u32) -> Process {
+        self.processor_with(point_wait_ms, &[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn processor_with(&mut self, point_wait_ms: u32, flags: &[&str]) -> Process {
         let (snapshots, wait) = (self.snapshots(), point_wait_ms.to_string());
         let saving = ["--snapshots", snapshots.to_str().unwrap(), "--snapshot-ms", "400"];
-        let arguments = [&saving[..], &["--point-wait-ms", &wait, "--pipeline", self.pipeline]].concat();
+        let arguments = [&saving[..], &["--point-wait-ms", &wait, "--pipeline", self.pipeline], flags].concat();
         self.role("process", &arguments)
     }
 

@@ -16,3 +16,4 @@ mod log;
 mod outage;
 mod players;
 mod process;
+mod standstill;

@@ -65,8 +65,13 @@ impl Process {
     }
 
     /// The same; fails when it takes longer than `patience`.
-    pub(crate) fn stop_within(mut self, patience: Duration) -> ExitStatus {
+    pub(crate) fn stop_within(self, patience: Duration) -> ExitStatus {
         self.signal(libc::SIGTERM);
+        self.end_within(patience)
+    }
+
+    /// Waits until it ends; fails when that takes longer than `patience`.
+    pub(crate) fn end_within(mut self, patience: Duration) -> ExitStatus {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -74,7 +79,7 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("{} does not end after SIGTERM", self.name);
+        panic!("{} does not end", self.name);
     }
 
     fn signal(&self, signal: i32) {
