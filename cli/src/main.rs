@@ -72,10 +72,11 @@ enum Action {
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    match run(command) {
-        Ok(code) => code,
-        Err(error) => output::failed(&error, ExitCode::FAILURE),
-    }
+    let failure = match command.action {
+        Action::Verify(_) => verify::CANNOT_TELL.into(),
+        _ => ExitCode::FAILURE,
+    };
+    run(command).unwrap_or_else(|error| output::failed(&error, failure))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -93,7 +94,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Action::Catalogue(flags) => catalogue::run(flags).await,
             Action::Sql(flags) => query::run(flags).await,
             Action::Capacity(flags) => capacity::run(&flags),
-            Action::Verify(flags) => Ok(verify::run(flags).await),
+            Action::Verify(flags) => verify::run(flags).await,
         }
     });
     if ended.is_ok() {

@@ -19,18 +19,21 @@ pub(crate) struct VerifyFlags {
 }
 
 /// Exit status when nobody knows whether it balances. 1 is that it does not, 2 that the flags make no sense.
-const CANNOT_TELL: u8 = 3;
+pub(crate) const CANNOT_TELL: u8 = 3;
 
 /// Prints the check; the exit status says whether it holds.
-pub(crate) async fn run(flags: VerifyFlags) -> ExitCode {
+pub(crate) async fn run(flags: VerifyFlags) -> anyhow::Result<ExitCode> {
     let limit = Duration::from_millis(flags.timeout_ms);
     let checked = timeout(limit, check(&flags)).await;
-    match checked.unwrap_or_else(|_| Err(anyhow!("the database did not answer within {} ms", flags.timeout_ms))) {
-        Ok(check) if check.is_empty() => CANNOT_TELL.into(),
-        Ok(check) if check.is_balanced() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => output::failed(&error, CANNOT_TELL.into()),
-    }
+    let check =
+        checked.unwrap_or_else(|_| Err(anyhow!("the database did not answer within {} ms", flags.timeout_ms)))?;
+    Ok(if check.is_empty() {
+        CANNOT_TELL.into()
+    } else if check.is_balanced() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn check(flags: &VerifyFlags) -> anyhow::Result<LedgerCheck> {

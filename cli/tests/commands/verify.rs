@@ -47,6 +47,14 @@ async fn without_an_answer_of_the_database_it_is_not_known() {
 }
 
 #[tokio::test]
+async fn what_it_fails_on_before_it_asks_does_not_mean_that_the_ledger_is_wrong() {
+    let (database, _) = database().await;
+    let ended = watchbeat(&database, &["--log", "a=b=c", "verify"]);
+    assert_eq!(ended.status(), 3, "{}", ended.errors());
+    assert!(ended.errors().contains("log filter `a=b=c` is invalid"), "{}", ended.errors());
+}
+
+#[tokio::test]
 async fn a_database_that_takes_the_connection_and_says_nothing_is_not_waited_for() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the kernel takes connections for it
     let url = format!("postgres://u:s3cret@{}/none", silent.local_addr().unwrap());
